@@ -1,0 +1,1 @@
+"""Extractors: from a text to mentions. The registry is in `base`."""

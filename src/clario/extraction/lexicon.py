@@ -1,0 +1,186 @@
+"""The `lexicon` extractor: dictionary matching over the whole text. No model, no training: the floor.
+
+It looks for the names of the release, the project's lay lexicon, and two small lists (medicines and
+laboratory tests), all normalised as the resolver does. It does not tell assertions: the context does.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from clario.entities import EntityType, Mention
+from clario.extraction import wordlist
+from clario.extraction.base import Extractor
+from clario.extraction.phrases import Hit, PhraseMatcher, Word, settle, words_of
+from clario.extraction.wordlist import Listed
+from clario.ontology.index import Name, NameKind
+from clario.ontology.normalize import tokens
+from clario.ontology.resolver import Resolver
+
+# Shares of right ids among what each kind of match found, on the half of the diaries that rules were made
+# on; `python benchmarks/lexicon_confidence.py` prints them. Keys: kind, words matched (at most 3), gap.
+_CONFIDENCE = {
+    (NameKind.LABEL, 1, False): 0.71,
+    (NameKind.LABEL, 2, False): 0.72,
+    (NameKind.LABEL, 2, True): 0.62,
+    (NameKind.LABEL, 3, False): 0.9,
+    (NameKind.EXACT, 1, False): 0.5,
+    (NameKind.EXACT, 2, False): 0.67,
+    (NameKind.EXACT, 2, True): 0.39,
+    (NameKind.EXACT, 3, False): 0.82,
+    (NameKind.LAY, 2, False): 0.68,
+    (NameKind.LAY, 2, True): 0.43,
+    (NameKind.LAY, 3, False): 0.86,
+    (NameKind.LAY, 3, True): 0.76,
+}
+_OTHERWISE = 0.5
+_LISTED = 0.9  # medicines and tests, word for word
+
+_SHORTEST_ABBREVIATION, _LONGEST_ABBREVIATION = 3, 7
+_LINK = (
+    r"(?:\s+(?:levels?|count|results?|was|were|is|are|came|back|has|been|a|bit|very|really|too|still|just|now"
+    r"|at|of|only|gone|went))*"
+)
+_LOW, _HIGH = (
+    r"low(?:er)?|decreased|reduced|down|deficient",
+    r"high(?:er)?|raised|elevated|increased|up|sky[\s-]high",
+)
+_BEFORE = re.compile(rf"\b(?:({_LOW})|({_HIGH}))\s+$", re.IGNORECASE)
+_AFTER = re.compile(rf"{_LINK}\s+(?:({_LOW})|({_HIGH}))\b", re.IGNORECASE)
+_NUMBER = re.compile(
+    rf"{_LINK}\s*[:=~<>≤≥]?\s*[-+]?\d+(?:[.,/]\d+)*(?:\s*(?:%|[µa-z]+/[a-z]+\b|(?:kg|kilos?|lbs?|st|bpm|mmol|cm)\b))?",
+    re.IGNORECASE,
+)
+_NAMES_OF_LOW = ("low {}", "decreased {}", "reduced {}", "decreased circulating {} concentration")
+_NAMES_OF_HIGH = ("high {}", "elevated {}", "increased {}", "increased circulating {} concentration")
+
+
+class LexiconExtractor(Extractor):
+    """Longest-match tagging with the names of the ontology, the lay lexicon and the curated lists."""
+
+    name = "lexicon"
+    version = "1"
+    max_chars = 20_000
+
+    def __init__(self, resolver: Resolver) -> None:
+        super().__init__(resolver)
+        tables = (resolver.index.names, resolver.index.lay)
+        self._places = [(table, place) for table in tables for place in range(len(table.keys))]
+        keys = [frozenset(key.split()) for table in tables for key in table.keys]
+        self._matcher = PhraseMatcher(keys)
+        self._worth = [1.0] * len(tables[0].keys) + [0.9] * len(tables[1].keys)
+        self._medicines = wordlist.load("medicines")
+        self._tests = wordlist.load("lab_tests")
+
+    def extract(self, texts: Sequence[str]) -> list[list[Mention]]:
+        """The mentions of each text; see `Extractor.extract`."""
+        return [self._mentions(text) for text in texts]
+
+    def _mentions(self, text: str) -> list[Mention]:
+        symptoms = self._symptoms(text)
+        values = [value for listed in self._tests.find(text) if (value := self._value(text, listed, symptoms))]
+        symptoms = [mention for mention in symptoms if not _overlaps(mention, values)]
+        medicines = [
+            _mention(text, EntityType.MED, listed.start, listed.end, listed.canonical, _LISTED)
+            for listed in self._medicines.find(text)
+        ]
+        medicines = [mention for mention in medicines if not _overlaps(mention, [*values, *symptoms])]
+        return sorted([*values, *symptoms, *medicines], key=lambda m: (m.start, m.end))
+
+    def _symptoms(self, text: str) -> list[Mention]:
+        words = words_of(text)
+        said = {hit: said for hit in self._matcher.hits(words) if (said := self._said(text, words, hit))}
+        return [_symptom(text, hit, said[hit]) for hit in settle(text, words, said, self._worth)]
+
+    def _said(self, text: str, words: Sequence[Word], hit: Hit) -> "_Said | None":
+        """The name that a hit stands for and its span, or None where only the stems agree, not the words."""
+        table, place = self._places[hit.phrase]
+        candidates = (_said(name, text, words, hit) for name in table.at(place))
+        return next(filter(None, candidates), None)
+
+    def _value(self, text: str, listed: Listed, symptoms: Iterable[Mention]) -> Mention | None:
+        """A test with its value; None for a word such as "weight" where no value stands near."""
+        measured = _NUMBER.match(text, listed.end)
+        before = _BEFORE.search(text[max(0, listed.start - 20) : listed.start])
+        after = None if before else _AFTER.match(text, listed.end)
+        result = before or after
+        if listed.note and not measured and not result:
+            return None
+        start = listed.start - len(before[0]) if before else listed.start
+        end = max(listed.end, *(found.end() for found in (measured, after) if found), 0)
+        named = next((s for s in symptoms if s.start < end and start < s.end), None)
+        if named:
+            start, end, name = min(start, named.start), max(end, named.end), named.name_canonical
+        else:
+            name = self._abnormality(listed.canonical, result) or listed.canonical
+        # Body measurements told in words are symptoms; see docs/ANNOTATION.md, "Settled cases".
+        told = listed.note and not measured
+        return _mention(text, EntityType.SYMPTOM if told else EntityType.LAB_MARKER, start, end, name, _LISTED)
+
+    def _abnormality(self, test: str, result: re.Match[str] | None) -> str | None:
+        """The ontology's name for a low or high result of a test, where it has one."""
+        if not result:
+            return None
+        for pattern in _NAMES_OF_LOW if result[1] else _NAMES_OF_HIGH:
+            found = self.resolver.resolve(pattern.format(test))
+            if found.method in {"exact", "normalized"}:
+                return found.label
+        return None
+
+
+class _Said(NamedTuple):
+    name: Name
+    start: int
+    end: int
+
+
+def _said(name: Name, text: str, words: Sequence[Word], hit: Hit) -> _Said | None:
+    """Whether a hit's words really say a name, beyond equal stems; and where."""
+    start, end = words[hit.places[0]].start, words[hit.places[-1]].end
+    if name.kind is NameKind.ABBREVIATION or (name.text.isupper() and len(name.text) < _LONGEST_ABBREVIATION):
+        stands = name.text == text[start:end] and len(name.text) >= _SHORTEST_ABBREVIATION
+    elif hit.size == 1:
+        return _said_alone(name, text, words[hit.places[0]])
+    else:
+        # A comma divides symptoms ("nausea, vomiting"); only a colloquial phrase may run across it.
+        stands = not hit.commas or (name.kind is NameKind.LAY and not hit.gap)
+    return _Said(name, start, end) if stands else None
+
+
+def _said_alone(name: Name, text: str, word: Word) -> _Said | None:
+    """One content word: an inflection of the name ("coughing"), not what it derives from ("mouth": Mouthing).
+
+    A name with function words ("the runs") must stand there with all of them.
+    """
+    parts = [token.word for token in tokens(name.text)]
+    if len(parts) == 1:
+        base = parts[0]
+        inflected = len(base) > 3 and len(word.word) >= len(base) and word.word.startswith(base[:-1])
+        return _Said(name, word.start, word.end) if word.word == base or inflected else None
+    begin = max(0, word.start - len(name.text) - 1)
+    around = tokens(text[begin : word.end + len(name.text) + 1])
+    for i in range(len(around) - len(parts) + 1):
+        if [token.word for token in around[i : i + len(parts)]] == parts:
+            return _Said(name, begin + around[i].start, begin + around[i + len(parts) - 1].end)
+    return None
+
+
+def _symptom(text: str, hit: Hit, said: _Said) -> Mention:
+    kind = NameKind.LAY if said.name.kind is NameKind.LAY else min(said.name.kind, NameKind.EXACT)
+    confidence = _CONFIDENCE.get((kind, min(hit.size, 3), hit.gap > 0), _OTHERWISE)
+    return _mention(text, EntityType.SYMPTOM, said.start, said.end, said.name.text, confidence)
+
+
+def _overlaps(mention: Mention, others: Iterable[Mention]) -> bool:
+    return any(mention.start < other.end and other.start < mention.end for other in others)
+
+
+def _mention(text: str, kind: EntityType, start: int, end: int, name: str, confidence: float) -> Mention:
+    return Mention(
+        type=kind,
+        name_colloquial=text[start:end],
+        start=start,
+        end=end,
+        name_canonical=name,
+        confidence=confidence,
+    )

@@ -1,0 +1,1 @@
+"""The versioned index of the Human Phenotype Ontology: parsing, releases, and names to terms."""

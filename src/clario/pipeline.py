@@ -1,0 +1,204 @@
+"""From texts to Extractions: an extractor, the context, the resolver, in batches, in order.
+
+One text that fails never loses the others: a `Failure` stands in its place.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import islice
+
+from clario.entities import (
+    Assertion,
+    Entity,
+    EntityType,
+    Extraction,
+    Failure,
+    Match,
+    MatchMethod,
+    Mention,
+)
+from clario.errors import ClarioError, InputError, ModelError
+from clario.extraction import base
+from clario.extraction.base import Extractor
+from clario.extraction.context import assertions
+from clario.extraction.dates import event_hint
+from clario.ontology import release as releases
+from clario.ontology.resolver import NOTHING, Resolution, Resolver
+
+LONGEST = 1_000_000
+"""The longest text that is taken as one diary, in code points."""
+
+_WITH_TERMS = frozenset({EntityType.SYMPTOM, EntityType.LAB_MARKER})
+
+
+@dataclass(frozen=True, slots=True)
+class Diary:
+    """One text by or about one patient; `recorded` is the day it was written, for its relative dates."""
+
+    id: str
+    text: str
+    recorded: date | datetime | None = None
+
+
+class Clario:
+    """An extractor and a release, ready to read texts.
+
+    Args:
+        extractor: the name of an installed extractor, or one made by hand; None is the default one.
+        release: the HPO release that gives the ids, by its date; None is the one in use.
+
+    Raises:
+        ModelError: no such extractor.
+        OntologyError: no such release.
+
+    >>> Clario().extract("My mouth is so dry, but no fever.").entities[0].hpo_label
+    'Xerostomia'
+    """
+
+    def __init__(self, extractor: str | Extractor | None = None, release: str | None = None) -> None:
+        if isinstance(extractor, Extractor):
+            self.resolver = extractor.resolver
+            self.extractor = extractor
+        else:
+            self.resolver = Resolver(releases.load(release))
+            self.extractor = base.create(extractor or base.DEFAULT, self.resolver)
+
+    @property
+    def model(self) -> str:
+        """Name and version of the extractor, as results carry it."""
+        return f"{self.extractor.name} {self.extractor.version}"
+
+    def extract(self, text: str, *, id: str = "0", recorded: date | datetime | None = None) -> Extraction:
+        """Read one text.
+
+        Raises:
+            InputError: not a text, or longer than `LONGEST`.
+            ModelError: the extractor failed.
+        """
+        diary = Diary(id, text, recorded)
+        _check(diary)
+        return self._extraction(diary, self._mentions([text])[0])
+
+    def extract_many(self, diaries: Iterable[Diary | Failure | str]) -> Iterator[Extraction | Failure]:
+        """Read many texts, as a stream and in their order.
+
+        A plain string is named by its position; a Failure (of whoever read the texts) is passed on.
+        """
+        numbered = (Diary(str(n), d) if isinstance(d, str) else d for n, d in enumerate(diaries))
+        while batch := list(islice(numbered, self.extractor.batch_size)):
+            yield from self._batch(batch)
+
+    def _batch(self, batch: Sequence[Diary | Failure]) -> list[Extraction | Failure]:
+        good = [item for item in batch if isinstance(item, Diary) and not _fault(item)]
+        try:
+            found = iter(self._mentions([diary.text for diary in good]))
+        except ModelError:
+            # One of them is at fault; alone, each of the others is read all the same.
+            return [self._alone(item) for item in batch]
+        return [
+            self._extraction(item, next(found))
+            if isinstance(item, Diary) and not _fault(item)
+            else self._alone(item)
+            for item in batch
+        ]
+
+    def _alone(self, diary: Diary | Failure) -> Extraction | Failure:
+        if isinstance(diary, Failure):
+            return diary
+        try:
+            return self.extract(diary.text, id=diary.id, recorded=diary.recorded)
+        except ClarioError as error:
+            return Failure(id=diary.id, error=str(error))
+
+    def _mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
+        """The mentions of each text; texts too long for the extractor are read piece by piece."""
+        pieces = [pieces_of(text, self.extractor.max_chars) for text in texts]
+        found = iter(
+            self.extractor.extract([text[a:b] for text, cuts in zip(texts, pieces, strict=True) for a, b in cuts])
+        )
+        return [[_moved(m, start) for start, _ in cuts for m in next(found)] for cuts in pieces]
+
+    def _extraction(self, diary: Diary, mentions: Sequence[Mention]) -> Extraction:
+        context = iter(_context(diary.text, mentions))
+        entities = [self._entity(m, m.assertion or next(context)) for m in mentions]
+        hint = event_hint(diary.text, diary.recorded) if diary.recorded else None
+        warnings = [] if diary.text.strip() else ["the text is empty"]
+        return Extraction(
+            id=diary.id,
+            entities=tuple(entities),
+            model=self.model,
+            hpo_release=self.resolver.release,
+            ts_event_hint=hint,
+            warnings=tuple(warnings),
+        )
+
+    def _entity(self, mention: Mention, assertion: Assertion) -> Entity:
+        found = NOTHING
+        if mention.type in _WITH_TERMS:
+            found = self.resolver.resolve(mention.name_canonical, mention.name_colloquial)
+        return Entity(
+            type=mention.type,
+            name_colloquial=mention.name_colloquial,
+            start=mention.start,
+            end=mention.end,
+            name_canonical=found.label or mention.name_canonical,
+            hpo_id=found.hpo_id,
+            hpo_label=found.label,
+            assertion=assertion,
+            confidence=mention.confidence,
+            match=_match(found),
+        )
+
+
+def pieces_of(text: str, longest: int) -> list[tuple[int, int]]:
+    """Cut a text into stretches of at most `longest` code points: between lines, else sentences, else words."""
+    pieces, start = [], 0
+    while len(text) - start > longest:
+        end = _last_cut(text, start, start + longest)
+        pieces.append((start, end))
+        start = end
+    return [*pieces, (start, len(text))]
+
+
+def _last_cut(text: str, start: int, end: int) -> int:
+    for mark in ("\n", ". ", " "):
+        found = text.rfind(mark, start + 1, end)
+        if found > start:
+            return found + len(mark)
+    return end
+
+
+def _context(text: str, mentions: Iterable[Mention]) -> list[Assertion]:
+    return assertions(text, [(m.start, m.end) for m in mentions if m.assertion is None])
+
+
+def _moved(mention: Mention, by: int) -> Mention:
+    if by == 0:
+        return mention
+    return mention.model_copy(update={"start": mention.start + by, "end": mention.end + by})
+
+
+def _match(found: Resolution) -> Match:
+    return Match(
+        method=MatchMethod(found.method),
+        name=found.name,
+        score=found.score,
+        candidates=tuple(candidate.hpo_id for candidate in found.candidates),
+    )
+
+
+def _fault(diary: Diary) -> str | None:
+    if not isinstance(diary.text, str):
+        return f"the text is not a string but {type(diary.text).__name__}"
+    if len(diary.text) > LONGEST:
+        return f"the text has {len(diary.text):,} characters; at most {LONGEST:,} are read as one diary: split it"
+    if any("\ud800" <= c <= "\udfff" for c in diary.text):
+        return "the text has half of a surrogate pair: it was cut or decoded wrongly and is no Unicode text"
+    return None
+
+
+def _check(diary: Diary) -> None:
+    fault = _fault(diary)
+    if fault:
+        raise InputError(fault)
