@@ -3,6 +3,7 @@
 One text that fails never loses the others: a `Failure` stands in its place.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,6 +30,7 @@ from clario.ontology.resolver import NOTHING, Resolution, Resolver
 LONGEST = 1_000_000
 """The longest text that is taken as one diary, in code points."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WITH_TERMS = frozenset({EntityType.SYMPTOM, EntityType.LAB_MARKER})
 
 
@@ -193,7 +195,7 @@ def _fault(diary: Diary) -> str | None:
         return f"the text is not a string but {type(diary.text).__name__}"
     if len(diary.text) > LONGEST:
         return f"the text has {len(diary.text):,} characters; at most {LONGEST:,} are read as one diary: split it"
-    if any("\ud800" <= c <= "\udfff" for c in diary.text):
+    if _SURROGATE.search(diary.text):
         return "the text has half of a surrogate pair: it was cut or decoded wrongly and is no Unicode text"
     return None
 

@@ -158,6 +158,13 @@ def _csv(file: IO[bytes], path: str, recorded: date | None) -> Iterator[Diary | 
     csv.field_size_limit(4 * LONGEST)
     # Bytes that are not UTF-8 pass as surrogates here, so that only the row they stand in is refused.
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield from _rows(lines, path, recorded)
+    finally:
+        lines.detach()  # the file is closed by whoever opened it
+
+
+def _rows(lines: io.TextIOWrapper, path: str, recorded: date | None) -> Iterator[Diary | Failure]:
     head = lines.readline(_LONGEST_LINE)
     names = next(csv.reader([head], delimiter=_delimiter(head)), [])
     if "text" not in names:

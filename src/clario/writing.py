@@ -131,21 +131,30 @@ def partial(output: Path) -> Path:
 def opened(output: Path, format: str, *, resume: bool) -> Iterator[Writer]:
     """A writer to a file that is renamed to its name when the block ends well, and else stays partial.
 
+    A device or a pipe is written to as it is.
+
     Raises:
         OutputError: the file cannot be written, or an interrupted one stands there and is not to be continued.
     """
-    aside = partial(output)
-    if aside.exists() and not resume:
+    aside = output if output.exists() and not output.is_file() else partial(output)
+    if aside != output and aside.exists() and not resume:
         raise OutputError(f"{aside} is left from an interrupted run: continue it with --resume, or delete it")
     try:
         with aside.open("a" if resume else "w", encoding="utf-8", newline="") as file:
             target = writer(format, file)
             yield target
             target.close()
-            os.fsync(file.fileno())
-        os.replace(aside, output)
+        if aside != output:
+            _put(aside, output)
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror or error}") from None
+
+
+def _put(aside: Path, output: Path) -> None:
+    """Give a whole file its name, once its bytes are on the disk."""
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(aside, output)
 
 
 def done(output: Path, model: str, hpo_release: str) -> Counter[str]:

@@ -30,6 +30,7 @@ cat diary.txt | clario extract - --format csv
 """
 
 _PROGRESS_FROM = 21  # texts
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class Format(StrEnum):
@@ -75,10 +76,15 @@ def extract(
         from clario.writing import done
 
         before = done(output, clario.model, clario.resolver.release)
-    with _sink(shape, output, resume) as sink:
-        todo = clario.extract_many(_seen(sink, _without(inputs, before)))
-        with _progress(todo, total, before.total()) as results:
-            failed = _run(results, sink, min_confidence)
+    try:
+        with _sink(shape, output, resume) as sink:
+            todo = clario.extract_many(_seen(sink, _without(inputs, before)))
+            with _progress(todo, total, before.total()) as results:
+                failed = _run(results, sink, min_confidence)
+    except KeyboardInterrupt:
+        kept = "; what is done is kept, continue with --resume" if output and shape is Format.JSONL else ""
+        typer.secho(f"clario: interrupted{kept}", fg="red", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if failed:
         typer.secho(f"clario: {failed} input(s) failed; the others are done", fg="red", err=True)
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from clario.entities import EntityType, Mention
 from clario.extraction import wordlist
 from clario.extraction.base import Extractor
+from clario.extraction.near import NearHit, NearMatcher
 from clario.extraction.phrases import Hit, PhraseMatcher, Word, settle, words_of
 from clario.extraction.wordlist import Listed
 from clario.ontology.index import Name, NameKind
@@ -34,6 +35,7 @@ _CONFIDENCE = {
     (NameKind.LAY, 3, True): 0.76,
 }
 _OTHERWISE = 0.5
+_NEARLY = 0.39
 _LISTED = 0.9  # medicines and tests, word for word
 
 _SHORTEST_ABBREVIATION, _LONGEST_ABBREVIATION = 3, 7
@@ -51,8 +53,26 @@ _NUMBER = re.compile(
     rf"{_LINK}\s*[:=~<>≤≥]?\s*[-+]?\d+(?:[.,/]\d+)*(?:\s*(?:%|[µa-z]+/[a-z]+\b|(?:kg|kilos?|lbs?|st|bpm|mmol|cm)\b))?",
     re.IGNORECASE,
 )
-_NAMES_OF_LOW = ("low {}", "decreased {}", "reduced {}", "decreased circulating {} concentration")
-_NAMES_OF_HIGH = ("high {}", "elevated {}", "increased {}", "increased circulating {} concentration")
+_NAMES_OF_LOW = (
+    "low {}",
+    "decreased {}",
+    "reduced {}",
+    "decreased circulating {} concentration",
+    "reduced circulating {} concentration",
+    "low blood {} levels",
+    "decreased serum {}",
+    "decreased {} level",
+)
+_NAMES_OF_HIGH = (
+    "high {}",
+    "elevated {}",
+    "increased {}",
+    "increased circulating {} concentration",
+    "elevated circulating {} concentration",
+    "high blood {} levels",
+    "increased serum {}",
+    "elevated {} level",
+)
 
 
 class LexiconExtractor(Extractor):
@@ -66,8 +86,8 @@ class LexiconExtractor(Extractor):
         super().__init__(resolver)
         tables = (resolver.index.names, resolver.index.lay)
         self._places = [(table, place) for table in tables for place in range(len(table.keys))]
-        keys = [frozenset(key.split()) for table in tables for key in table.keys]
-        self._matcher = PhraseMatcher(keys)
+        self._matcher = PhraseMatcher([key for table in tables for key in table.keys])
+        self._near = NearMatcher(tables[1].keys)
         self._worth = [1.0] * len(tables[0].keys) + [0.9] * len(tables[1].keys)
         self._medicines = wordlist.load("medicines")
         self._tests = wordlist.load("lab_tests")
@@ -77,12 +97,14 @@ class LexiconExtractor(Extractor):
         return [self._mentions(text) for text in texts]
 
     def _mentions(self, text: str) -> list[Mention]:
-        symptoms = self._symptoms(text)
-        values = [value for listed in self._tests.find(text) if (value := self._value(text, listed, symptoms))]
+        symptoms, words = self._symptoms(text), tokens(text)
+        values = [
+            value for listed in self._tests.find(text, words) if (value := self._value(text, listed, symptoms))
+        ]
         symptoms = [mention for mention in symptoms if not _overlaps(mention, values)]
         medicines = [
             _mention(text, EntityType.MED, listed.start, listed.end, listed.canonical, _LISTED)
-            for listed in self._medicines.find(text)
+            for listed in self._medicines.find(text, words)
         ]
         medicines = [mention for mention in medicines if not _overlaps(mention, [*values, *symptoms])]
         return sorted([*values, *symptoms, *medicines], key=lambda m: (m.start, m.end))
@@ -90,7 +112,14 @@ class LexiconExtractor(Extractor):
     def _symptoms(self, text: str) -> list[Mention]:
         words = words_of(text)
         said = {hit: said for hit in self._matcher.hits(words) if (said := self._said(text, words, hit))}
-        return [_symptom(text, hit, said[hit]) for hit in settle(text, words, said, self._worth)]
+        found = [_symptom(text, hit, said[hit]) for hit in settle(text, words, said, self._worth)]
+        nearly = [self._nearly(text, words, hit) for hit in self._near.hits(words)]
+        return [*found, *(mention for mention in nearly if not _overlaps(mention, found))]
+
+    def _nearly(self, text: str, words: Sequence[Word], hit: NearHit) -> Mention:
+        name = self.resolver.index.lay.at(hit.phrase)[0]
+        start, end = words[hit.first].start, words[hit.last].end
+        return _mention(text, EntityType.SYMPTOM, start, end, name.text, _NEARLY)
 
     def _said(self, text: str, words: Sequence[Word], hit: Hit) -> "_Said | None":
         """The name that a hit stands for and its span, or None where only the stems agree, not the words."""

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from clario.ontology.normalize import FUNCTION_WORDS, stem, tokens
@@ -60,22 +61,21 @@ def words_of(text: str) -> list[Word]:
 
 
 class PhraseMatcher:
-    """A dictionary of phrases, each given as its set of stems.
+    """A dictionary of phrases, each given as its key (stems between spaces).
 
     Args:
-        phrases: the stems of each phrase; a hit names its phrase by position in this sequence.
+        keys: the key of each phrase; a hit names its phrase by position in this sequence.
         gap: for a number of stems, how many other content words may stand between them.
     """
 
-    def __init__(self, phrases: Sequence[frozenset[str]], gap: Sequence[int] = (0, 0, 1, 1, 2)) -> None:
-        self._phrases = phrases
+    def __init__(self, keys: Sequence[str], gap: Sequence[int] = (0, 0, 1, 1, 2)) -> None:
+        self._keys = keys
         self._gap = gap
-        common = Counter(stem for phrase in phrases for stem in phrase)
+        common = Counter(chain.from_iterable(map(str.split, keys)))
         self._anchored: dict[str, list[int]] = {}
-        for number, phrase in enumerate(phrases):
-            if phrase:
-                anchor = min(phrase, key=lambda s: (common[s], s))
-                self._anchored.setdefault(anchor, []).append(number)
+        for number, key in enumerate(keys):
+            anchor = min(key.split(), key=common.__getitem__)
+            self._anchored.setdefault(anchor, []).append(number)
 
     def hits(self, words: Sequence[Word]) -> Iterator[Hit]:
         """Every phrase in the words of a text, overlapping ones included, in the order of their anchors."""
@@ -84,20 +84,21 @@ class PhraseMatcher:
             places.setdefault(word.stem, []).append(place)
         for anchor, at in places.items():
             for number in self._anchored.get(anchor, ()):
-                phrase = self._phrases[number]
-                if all(stem in places for stem in phrase):
-                    yield from self._around(words, places, number, anchor, at)
+                phrase = frozenset(self._keys[number].split())
+                if phrase <= places.keys():
+                    yield from self._around(words, places, number, phrase - {anchor}, at)
 
     def _around(
-        self, words: Sequence[Word], places: dict[str, list[int]], number: int, anchor: str, at: list[int]
+        self, words: Sequence[Word], places: dict[str, list[int]], number: int, rest: frozenset[str], at: list[int]
     ) -> Iterator[Hit]:
-        phrase = self._phrases[number]
-        allowed = self._gap[min(len(phrase), len(self._gap) - 1)]
+        """The hits of a phrase around each place of its anchor; `rest` are its other stems."""
+        size = len(rest) + 1
+        allowed = self._gap[min(size, len(self._gap) - 1)]
         for place in at:
-            near = sorted(min(places[s], key=lambda p: abs(p - place)) for s in phrase if s != anchor)
+            near = [min(places[stem], key=lambda p: abs(p - place)) for stem in rest]
             found = tuple(sorted({place, *near}))
-            gap = found[-1] - found[0] + 1 - len(phrase)
-            if len(found) == len(phrase) and gap <= allowed and _together(words, found):
+            gap = found[-1] - found[0] + 1 - size
+            if len(found) == size and gap <= allowed and _together(words, found):
                 commas = words[found[0]].part != words[found[-1]].part
                 yield Hit(number, found, gap, commas)
 

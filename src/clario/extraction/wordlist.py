@@ -1,15 +1,13 @@
 """Curated lists of medicines and laboratory tests (`data/*.tsv`), and finding their names in a text."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 
 from clario.ontology.normalize import Token, normal_word, tokens
-
-_LONGEST = 6  # words of the longest names in the lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +23,16 @@ class Listed:
 class WordList:
     """Names with their canonical forms, found word for word in any case, with or without a plural s."""
 
-    def __init__(self, rows: Sequence[tuple[str, str, str]]) -> None:
+    def __init__(self, rows: Iterable[tuple[str, str, str]]) -> None:
         self._rows = {_words(name): (canonical, note) for name, canonical, note in rows}
+        self._longest: dict[str, int] = {}  # first word -> words of the longest name that begins with it
+        for first, *rest in self._rows:
+            for form in (first, f"{first}s") if not rest else (first,):
+                self._longest[form] = max(1 + len(rest), self._longest.get(form, 0))
 
-    def find(self, text: str) -> list[Listed]:
-        """The longest names at each place of a text, from left to right."""
-        found, words, place = list[Listed](), tokens(text), 0
+    def find(self, text: str, words: Sequence[Token]) -> list[Listed]:
+        """The longest names at each place of a text, from left to right; `words` are the tokens of the text."""
+        found, place = list[Listed](), 0
         while place < len(words):
             length, row = self._longest_at(words, place, text)
             if row:
@@ -39,7 +41,8 @@ class WordList:
         return found
 
     def _longest_at(self, words: Sequence[Token], place: int, text: str) -> tuple[int, tuple[str, str] | None]:
-        for length in range(min(_LONGEST, len(words) - place), 0, -1):
+        longest = self._longest.get(words[place].word, 0)
+        for length in range(min(longest, len(words) - place), 0, -1):
             stretch = words[place : place + length]
             row = self._row(tuple(token.word for token in stretch))
             if row and _unbroken(text, stretch):
@@ -57,7 +60,7 @@ class WordList:
 def load(name: str) -> WordList:
     """The shipped list of a name: "medicines" or "lab_tests"."""
     text = files("clario.extraction").joinpath("data", f"{name}.tsv").read_text(encoding="utf-8")
-    return WordList(list(_parse(text)))
+    return WordList(_parse(text))
 
 
 def _parse(text: str) -> Iterator[tuple[str, str, str]]:

@@ -240,7 +240,7 @@ def compile_index(ontology: Ontology, lay: LayPhrases, target: IO[bytes]) -> dic
         raise OntologyError(f"no term {PHENOTYPIC_ABNORMALITY} (Phenotypic abnormality); is this hp.obo?")
     rows = {hpo_id: row for row, hpo_id in enumerate(live)}
     phenotypic = _descendants(live)
-    retired = _retired(ontology, live)
+    retired = retired_ids(ontology, live)
     phrases, left_out = _rebind(lay, retired, phenotypic)
     names = [name for hpo_id in live if hpo_id in phenotypic for name in _names(live[hpo_id])]
     members = {
@@ -277,15 +277,21 @@ def _descendants(live: Mapping[str, Term]) -> set[str]:
     return found
 
 
-def _retired(ontology: Ontology, live: Mapping[str, Term]) -> dict[str, str | None]:
-    """Successors. A `consider` is advice, not a replacement, and is not followed."""
+def retired_ids(ontology: Ontology, live: Mapping[str, Term]) -> dict[str, str | None]:
+    """Each alternative or obsolete id with its successor, or None.
+
+    A `consider` is advice, not a replacement, and is not followed.
+    """
     retired: dict[str, str | None] = {}
     for term in ontology.terms.values():
         if term.obsolete:
             successors = [hpo_id for hpo_id in term.replaced_by if hpo_id in live]
             retired[term.id] = successors[0] if len(successors) == 1 else None
     for term in live.values():
-        retired.update((alt, term.id) for alt in term.alt_ids if alt not in live)
+        for alternative in term.alt_ids:
+            # Where an obsolete stanza names another successor, that is the more deliberate statement.
+            if alternative not in live and not retired.get(alternative):
+                retired[alternative] = term.id
     return dict(sorted(retired.items()))
 
 

@@ -60,16 +60,20 @@ def parse(lines: Iterable[str], source: str = "hp.obo") -> Ontology:
         OntologyError: a line is not OBO, a term has no name, a parent is missing, or the header has no date;
             the message names the file and the line.
     """
-    release, terms = "", {}
+    release, terms, starts = "", dict[str, Term](), dict[str, int]()
     for header, start, tags in _stanzas(lines, source):
         if header == "":
             release = _release_date(tags)
         elif header == "Term":
             term = _term(tags, source, start)
-            terms[term.id] = term
+            if term.id in terms:
+                raise OntologyError(
+                    f"{source}, line {start}: {term.id} was defined before, in line {starts[term.id]}"
+                )
+            terms[term.id], starts[term.id] = term, start
     if not release:
         raise OntologyError(f"{source}: the header has no data-version with a date; is this a release of hp.obo?")
-    _check(terms, source)
+    _check(terms, starts, source)
     return Ontology(release, terms)
 
 
@@ -164,12 +168,13 @@ def _reference(value: str) -> str:
     return re.split(r"\s", value, maxsplit=1)[0]
 
 
-def _check(terms: dict[str, Term], source: str) -> None:
+def _check(terms: dict[str, Term], starts: dict[str, int], source: str) -> None:
     if not terms:
         raise OntologyError(f"{source}: no terms; is the file cut off?")
     for term in terms.values():
+        where = f"{source}, line {starts[term.id]}"
         if not term.name and not term.obsolete:
-            raise OntologyError(f"{source}: {term.id} has no name; is the file cut off?")
+            raise OntologyError(f"{where}: {term.id} has no name; is the file cut off?")
         missing = [parent for parent in term.parents if parent not in terms]
         if missing:
-            raise OntologyError(f"{source}: {term.id} has a parent that is not in the file: {missing[0]}")
+            raise OntologyError(f"{where}: {term.id} has a parent that is not in the file: {missing[0]}")

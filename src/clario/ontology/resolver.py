@@ -199,8 +199,8 @@ class Resolver:
             return []
         cutoff = 2 if len(word) >= _LONG_WORD else 1
         known = self._words_by_letter.get(word[0], [])
-        near = extract(word, known, scorer=OSA.distance, score_cutoff=cutoff, limit=8)
-        near = [(other, int(distance)) for other, distance, _ in near if not _opposite(word, other)]
+        found = extract(word, known, scorer=OSA.distance, score_cutoff=cutoff, limit=8)
+        near = [(other, int(distance)) for other, distance, _ in found if not _opposite(word, other)]
         least = min((distance for _, distance in near), default=0)
         by_stem = {stem(other): (other, distance) for other, distance in reversed(near) if distance == least}
         return sorted(by_stem.values())

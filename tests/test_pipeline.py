@@ -1,0 +1,132 @@
+"""From texts to Extractions: order, failures, long texts, dates."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import pytest
+
+from clario import Clario, Diary, Extraction, Failure, Mention
+from clario.errors import InputError, ModelError, OntologyError
+from clario.extraction.base import Extractor, available, create
+from clario.ontology.release import load
+from clario.ontology.resolver import Resolver
+from clario.pipeline import LONGEST, pieces_of
+
+
+class Fragile(Extractor):
+    """A unit test's extractor: it finds "fever", and fails on a batch that holds the word "bomb"."""
+
+    name, version, max_chars, batch_size = "fragile", "1", 40, 4
+
+    def extract(self, texts: Sequence[str]) -> list[list[Mention]]:
+        if any("bomb" in text for text in texts):
+            raise ModelError("the model failed on a text")
+        return [_fever(text) for text in texts]
+
+
+def _fever(text: str) -> list[Mention]:
+    at = text.find("fever")
+    if at < 0:
+        return []
+    return [
+        Mention(
+            type="symptom", name_colloquial="fever", start=at, end=at + 5, name_canonical="Fever", confidence=0.9
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Clario:
+    return Clario(Fragile(Resolver(load())))
+
+
+def test_many_texts_keep_their_order_and_one_bad_text_loses_no_other(fragile: Clario) -> None:
+    texts = [f"fever {n}" if n != 5 else "a bomb" for n in range(11)]
+    results = list(fragile.extract_many(texts))
+    assert [r.id for r in results] == [str(n) for n in range(11)]
+    assert [isinstance(r, Failure) for r in results] == [n == 5 for n in range(11)]
+    assert all(len(r.entities) == 1 for r in results if isinstance(r, Extraction))
+
+
+def test_the_stream_starts_before_the_texts_end(fragile: Clario) -> None:
+    seen = []
+
+    def endless():
+        for n in range(10**9):
+            seen.append(n)
+            yield f"fever {n}"
+
+    first = next(fragile.extract_many(endless()))
+    assert first.id == "0"
+    assert len(seen) == Fragile.batch_size
+
+
+def test_failures_of_whoever_read_the_texts_are_passed_on_in_place(fragile: Clario) -> None:
+    broken = Failure(id="b", error="b.txt: not UTF-8")
+    results = list(fragile.extract_many([Diary("a", "fever"), broken, Diary("c", "fever")]))
+    assert [r.id for r in results] == ["a", "b", "c"]
+    assert results[1] == broken
+
+
+@pytest.mark.parametrize("bad", [None, 3, b"fever", "x" * (LONGEST + 1), "cut \ud800"])
+def test_what_is_no_text_is_refused_without_showing_it(fragile: Clario, bad: object) -> None:
+    with pytest.raises(InputError) as error:
+        fragile.extract(bad)  # type: ignore[arg-type]
+    assert "cut" not in str(error.value) or "it was cut" in str(error.value)
+    (before, failed, after) = fragile.extract_many([Diary("0", "fever"), Diary("1", bad), Diary("2", "fever")])  # type: ignore[arg-type]
+    assert isinstance(failed, Failure)
+    assert before.entities and after.entities
+
+
+def test_a_long_text_is_read_in_pieces_with_true_offsets(fragile: Clario) -> None:
+    text = "nothing here. " * 10 + "then a fever came.\n" + "quiet days. " * 10 + "fever again"
+    entities = fragile.extract(text).entities
+    assert [text[e.start : e.end] for e in entities] == ["fever", "fever"]
+    assert entities[1].start == text.rindex("fever")
+
+
+@pytest.mark.parametrize("text", ["", "word", "no breaks" * 50, "a b\n" * 60, "One. Two. " * 40, "x" * 500])
+def test_pieces_cover_the_text_without_overlap(text: str) -> None:
+    pieces = pieces_of(text, 40)
+    assert "".join(text[a:b] for a, b in pieces) == text
+    assert all(b - a <= 40 for a, b in pieces)
+
+
+def test_an_empty_text_is_answered_with_a_warning() -> None:
+    answer = Clario("lexicon").extract("  \n")
+    assert answer.entities == ()
+    assert answer.warnings == ("the text is empty",)
+
+
+def test_every_answer_names_its_model_and_release() -> None:
+    answer = Clario("lexicon").extract("dry mouth")
+    assert answer.model.startswith("lexicon ")
+    assert answer.hpo_release == "2026-02-16"
+
+
+def test_relative_dates_are_told_only_for_a_recorded_day() -> None:
+    clario = Clario("lexicon")
+    day = date(2026, 11, 26)
+    assert clario.extract("dry mouth since yesterday").ts_event_hint is None
+    assert clario.extract("dry mouth since yesterday", recorded=day).ts_event_hint == "2026-11-25"
+
+
+def test_the_assertions_come_from_the_context() -> None:
+    answer = Clario("lexicon").extract("Dry mouth, no fever. My mum has migraines.")
+    assert [(e.hpo_label, e.assertion) for e in answer.entities] == [
+        ("Xerostomia", "present"),
+        ("Fever", "absent"),
+        ("Migraine", "other"),
+    ]
+
+
+def test_unknown_models_and_releases_are_named_with_what_there_is() -> None:
+    with pytest.raises(ModelError, match=r"no model named 'nonsense'; installed: .*lexicon"):
+        Clario("nonsense")
+    with pytest.raises(OntologyError, match="1999-01-01"):
+        Clario("lexicon", release="1999-01-01")
+
+
+def test_extractors_are_found_by_entry_points() -> None:
+    assert "lexicon" in available()
+    assert create("lexicon", Resolver(load())).name == "lexicon"
