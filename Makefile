@@ -21,7 +21,8 @@ index: $(VENV)/installed
 	$(BIN)/clario ontology build data/hpo/hp-2026-02-16.obo.gz --lay data/lexicon/lay_phrases.jsonl \
 		--output src/clario/ontology/data
 
-bench: $(VENV)/bench
+# The peers are installed into environments of their own, which go with the run.
+bench: $(VENV)/installed
 	$(BIN)/python benchmarks/gsc_plus.py
 	$(BIN)/python benchmarks/speed.py
 
@@ -33,10 +34,6 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@
-
-$(VENV)/bench: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clario.ontology import release
+from clario.ontology import install, release
 from clario.ontology.index import Index
 from clario.ontology.release import Manifest
 
@@ -115,7 +115,7 @@ def small_lay(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_shipped(tmp_path_factory: pytest.TempPathFactory, small_lay: Path) -> Path:
     """The older small release as a folder, as if it shipped."""
     folder = tmp_path_factory.mktemp("shipped") / "data"
-    release.build(DATA / f"hp-small-{OLD}.obo", folder, small_lay)
+    install.build(DATA / f"hp-small-{OLD}.obo", folder, small_lay)
     return folder
 
 
@@ -135,7 +135,7 @@ def old(shipped: Manifest) -> Index:
 @pytest.fixture
 def new(shipped: Manifest) -> Index:
     """The newer small release, installed but not in use."""
-    return release.load(release.build(DATA / f"hp-small-{NEW}.obo").release)
+    return release.load(install.build(DATA / f"hp-small-{NEW}.obo").release)
 
 
 @pytest.fixture

@@ -35,7 +35,11 @@ def _imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "clario" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "clario"
+                else [node.module]
+            )
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         rooms |= {name.split(".")[1] for name in names if name.startswith("clario.")}
@@ -53,12 +57,16 @@ def test_imports_go_one_way(path: Path) -> None:
 
 def test_importing_clario_loads_nothing_heavy() -> None:
     code = "import sys, clario; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     heavy = {"pydantic", "typer", "rich", "rapidfuzz", "numpy", "torch", "onnxruntime", "fastapi", "dateutil"}
     assert not heavy & set(loaded)
 
 
 def test_resolving_a_name_needs_no_pydantic() -> None:
     code = "import sys, clario; clario.resolve('dry mouth'); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"pydantic", "typer", "rich"} & set(loaded)

@@ -334,9 +334,7 @@ def test_diaries_as_people_write_them(text: str, expected: str | None) -> None:
 ISO = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
 EXPRESSIONS = [text for text, _ in NEAR + AGO + LAST + WEEKDAYS + LASTING + CALENDAR] + AHEAD + NO_DATE
 PIECES = sorted({word for text in EXPRESSIONS for word in text.split()}) + EXPRESSIONS
-diary_like = st.tuples(
-    st.sampled_from([" ", "\n", ". ", ": ", ""]), st.lists(st.sampled_from(PIECES), max_size=8)
-)
+diary_like = st.tuples(st.sampled_from([" ", "\n", ". ", ": ", ""]), st.lists(st.sampled_from(PIECES), max_size=8))
 
 
 def _is_none_or_a_date_up_to(recorded: dt.date, hint: str | None) -> bool:

@@ -67,10 +67,8 @@ def test_a_symptom_is_found_where_it_stands(text: str, quote: str, label: str) -
     ],
 )
 def test_ordinary_words_are_no_symptoms(text: str) -> None:
-    labels = set(found(text).values())
-    assert not labels & {
-        "Hyperorality", "Diarrhea", "Atypical sorting", "Osteoarthritis", "Foot pain", "Knee pain", "Cerebral palsy",
-    }  # fmt: skip
+    wrong = "Hyperorality, Diarrhea, Atypical sorting, Osteoarthritis, Foot pain, Knee pain, Cerebral palsy"
+    assert not set(found(text).values()) & set(wrong.split(", "))
 
 
 def test_a_coordination_gives_both_terms() -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from clario import Clario
 
 WORDS = st.sampled_from(
-    "no not my mum dry mouth fever knee pain pains in both hurts to pee ferritin 8 low weight 92/58 used had if "
-    "never can't sleep ibuprofen Calpol , . ; and or \n \t \u2019 é 😷 İ ß ﬁ \u0301 \x00 \u202e since Monday".split(" ")
+    "no not my mum dry mouth fever knee pain pains in both hurts to pee ferritin 8 low weight 92/58 used "
+    "had if never can't sleep "
+    "ibuprofen Calpol , . ; and or \n \t \u2019 é 😷 İ ß ﬁ \u0301 \x00 \u202e since Monday".split(" ")
 )
 TEXTS = st.one_of(st.text(max_size=300), st.lists(WORDS, max_size=40).map(" ".join), st.lists(WORDS).map("".join))
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import DATA, NEW, OLD, Server
 
 from clario.errors import ClarioError, DownloadError, InputError, OntologyError, OutputError
-from clario.ontology import release
+from clario.ontology import install, release
 from clario.ontology.compare import Difference, diff
 from clario.ontology.index import FORMAT, Index, NameKind
 from clario.ontology.release import Manifest
@@ -39,7 +39,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped release, compiled anew from its sources."""
     folder = tmp_path_factory.mktemp("rebuilt") / "data"
     lay = ROOT / "data" / "lexicon" / "lay_phrases.jsonl"
-    release.build(ROOT / "data" / "hpo" / "hp-2026-02-16.obo.gz", folder, lay)
+    install.build(ROOT / "data" / "hpo" / "hp-2026-02-16.obo.gz", folder, lay)
     return folder
 
 
@@ -115,7 +115,7 @@ class TestManifest:
 
 class TestBuild:
     def test_twice_gives_equal_bytes(self, shipped: Manifest, small_lay: Path, tmp_path: Path) -> None:
-        release.build(OLD_OBO, tmp_path / "copy", small_lay)
+        install.build(OLD_OBO, tmp_path / "copy", small_lay)
         assert _files(tmp_path / "copy") == _files(release.SHIPPED_FOLDER)
 
     def test_carries_the_lay_phrases_over_to_live_terms(self, new: Index, shipped: Manifest) -> None:
@@ -130,7 +130,7 @@ class TestBuild:
         path = tmp_path / "go.obo"
         path.write_text("data-version: 2025-01-01\n\n[Term]\nid: GO:0000001\nname: x\n")
         with pytest.raises(OntologyError, match=r"go\.obo: no term HP:0000118"):
-            release.build(path)
+            install.build(path)
 
     @pytest.mark.parametrize(
         "line",
@@ -141,13 +141,13 @@ class TestBuild:
         lay = tmp_path / "lay.jsonl"
         lay.write_text(small_lay.read_text() + line + "\n")
         with pytest.raises(InputError, match=r"lay\.jsonl, line 4: not an entry"):
-            release.build(OLD_OBO, tmp_path / "out", lay)
+            install.build(OLD_OBO, tmp_path / "out", lay)
         assert not (tmp_path / "out").exists()
 
     def test_does_not_touch_a_folder_with_other_files(self, shipped: Manifest, tmp_path: Path) -> None:
         (tmp_path / "diary.txt").write_text("mine")
         with pytest.raises(OutputError, match="holds other files"):
-            release.build(OLD_OBO, tmp_path)
+            install.build(OLD_OBO, tmp_path)
         assert _files(tmp_path) == {"diary.txt": b"mine"}
 
 
@@ -168,7 +168,7 @@ class TestUse:
     ) -> None:
         lay = tmp_path / "lay.jsonl"
         lay.write_text(small_lay.read_text().replace("creaky", "rusty"))
-        own = release.build(OLD_OBO, lay=lay)
+        own = install.build(OLD_OBO, lay=lay)
         assert release.active() == shipped
         assert [name.text for name in release.load(OLD).lay if "joints" in name.text] == ["rusty joints"]
         assert release.use(OLD) == release.active() == own != shipped
@@ -186,7 +186,7 @@ class TestUse:
             with pytest.raises(OntologyError, match="expected a date"):
                 release.load(name)
         with pytest.raises(OntologyError, match="expected a date"):
-            release.update(name or "x")
+            install.update(name or "x")
 
     def test_a_chosen_release_that_is_gone_is_an_error(self, new: Index, home: Path) -> None:
         """Silently using another release would give other ids."""
@@ -227,9 +227,9 @@ class TestUpdate:
     ) -> None:
         content = NEW_OBO.read_bytes()
         server.serve(f"/v{NEW}/hp.obo", content)
-        monkeypatch.setattr(release, "RELEASE_URL", server.url + "/v{release}/hp.obo")
+        monkeypatch.setattr(install, "RELEASE_URL", server.url + "/v{release}/hp.obo")
         told = list[int]()
-        manifest = release.update(NEW, progress=lambda count, _: told.append(count))
+        manifest = install.update(NEW, progress=lambda count, _: told.append(count))
         assert told[-1] == len(content)
         assert manifest.source == f"{server.url}/v{NEW}/hp.obo"
         assert manifest.source_sha256 == hashlib.sha256(content).hexdigest()
@@ -241,8 +241,8 @@ class TestUpdate:
         self, before: dict[str, bytes], server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         changed = NEW_OBO.read_bytes().replace(b"name: Dry lips", b"name: Parched lips")
-        monkeypatch.setattr(release, "LATEST_URL", server.serve("/hp.obo", gzip.compress(changed)))
-        release.update()
+        monkeypatch.setattr(install, "LATEST_URL", server.serve("/hp.obo", gzip.compress(changed)))
+        install.update()
         assert release.load().label("HP:0200001") == "Parched lips"
         assert _files(home).keys() == before.keys()
 
@@ -271,10 +271,10 @@ class TestUpdate:
         }.get(case, content)  # fmt: skip
         length = len(body) + 1 if case in {"truncated", "stalled"} else None
         url = server.serve("/hp.obo", body, length, stall=case == "stalled")
-        monkeypatch.setattr(release, "TIMEOUT", 0.2)
-        monkeypatch.setattr(release, "MAX_DOWNLOAD", 100 if case == "large" else 10**6)
+        monkeypatch.setattr(install, "TIMEOUT", 0.2)
+        monkeypatch.setattr(install, "MAX_DOWNLOAD", 100 if case == "large" else 10**6)
         with pytest.raises(error, match=message):
-            release.update(
+            install.update(
                 NEW, url + ("x" if case == "missing" else ""), sha256="0" * 64 if case == "corrupt" else None
             )
         assert _files(home) == before
@@ -291,7 +291,7 @@ class TestUpdate:
 
         monkeypatch.setattr(Manifest, "to_json", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            release.update(url=server.serve("/hp.obo", NEW_OBO.read_bytes()))
+            install.update(url=server.serve("/hp.obo", NEW_OBO.read_bytes()))
         assert _files(home) == before
 
     def test_that_cannot_be_moved_in_puts_the_old_one_back(
@@ -307,11 +307,11 @@ class TestUpdate:
         moment = (home / "data" / "ontology" / NEW / "manifest.json").stat().st_mtime_ns
         monkeypatch.setattr(Path, "rename", fail)
         with pytest.raises(OutputError, match="Permission denied"):
-            release.update(url=server.serve("/hp.obo", NEW_OBO.read_bytes()))
+            install.update(url=server.serve("/hp.obo", NEW_OBO.read_bytes()))
         assert _files(home) == before
 
     def test_killed_before_the_manifest_does_not_count(self, shipped: Manifest, home: Path) -> None:
-        release.build(NEW_OBO)
+        install.build(NEW_OBO)
         (home / "data" / "ontology" / NEW / "manifest.json").unlink()
         assert release.installed() == [shipped]
         with pytest.raises(OntologyError, match="is not installed"):

@@ -3,7 +3,7 @@
 >>> import clario
 >>> clario.resolve("dry mouth").hpo_id
 'HP:0000217'
->>> [e.hpo_label for e in clario.extract("Mouth so dry again, knees ache. No fever.").entities]
+>>> [e.hpo_label for e in clario.extract("Mouth so dry, pain in both my knees. No fever.").entities]
 ['Xerostomia', 'Knee pain', 'Fever']
 
 Names are imported when first used, so that `import clario` costs next to nothing.

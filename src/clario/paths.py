@@ -52,6 +52,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Open a binary file that becomes `path` when the block ends without an error, and not before.

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from clario.cli import extract, lookup, ontology
+from clario.cli import corpus, evaluate, extract, lookup, ontology
 from clario.errors import ClarioError
 
 app = typer.Typer(
@@ -22,7 +22,9 @@ app.command("extract", epilog=extract.EPILOG)(extract.extract)
 app.command("resolve", epilog=lookup.RESOLVE_EPILOG)(lookup.resolve)
 app.command("models")(lookup.models)
 app.command("schema")(lookup.schema)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(ontology.app, name="ontology")
+app.add_typer(corpus.app, name="corpus")
 
 
 @app.callback(invoke_without_command=True)

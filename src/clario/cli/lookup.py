@@ -74,11 +74,23 @@ def _print(resolver: "Resolver", answers: "list[tuple[str, Resolution]]", candid
 
 
 def models() -> None:
-    """List the installed models."""
+    """List the installed models: a table on a terminal, JSON in a pipe."""
     from clario.extraction.base import DEFAULT, available
 
-    for name, point in available().items():
-        typer.echo(f"{name}\t{'default' if name == DEFAULT else ''}\t{point.value}")
+    found = [
+        {"name": name, "default": name == DEFAULT, "entry_point": point.value}
+        for name, point in available().items()
+    ]
+    if not sys.stdout.isatty():
+        typer.echo(json.dumps(found))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "", "found at", box=None, pad_edge=False)
+    for model in found:
+        table.add_row(str(model["name"]), "default" if model["default"] else "", str(model["entry_point"]))
+    Console().print(table)
 
 
 def schema() -> None:

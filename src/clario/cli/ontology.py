@@ -91,9 +91,9 @@ def build(
     output: Annotated[Path | None, typer.Option(help="Folder. Default: among your releases.")] = None,
 ) -> None:
     """Compile a release from an OBO file, without the network."""
-    from clario.ontology import release
+    from clario.ontology import install
 
-    manifest = release.build(obo, output, lay)
+    manifest = install.build(obo, output, lay)
     _tell_built(manifest, in_use=output is not None)
 
 
@@ -112,10 +112,11 @@ def update(
     use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
 ) -> None:
     """Download a release of HPO and install it beside the others. Nothing else here uses the network."""
+    from clario.ontology import install
     from clario.ontology import release as releases
 
     with _progress() as progress:
-        manifest = releases.update(release, url, sha256, size, progress)
+        manifest = install.update(release, url, sha256, size, progress)
     if use:
         releases.use(manifest.release)
     _tell_built(manifest, in_use=use)

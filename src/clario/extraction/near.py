@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from clario.extraction.phrases import Word
+from clario.extraction.phrases import Word, nearest, places_of
 
 _FEWEST = 3  # words in common
 _LEAST = 0.6  # of the phrase's weight; chosen on training diaries, see docs/LOG.md
@@ -47,9 +47,7 @@ class NearMatcher:
 
     def hits(self, words: Sequence[Word]) -> list[NearHit]:
         """The phrases nearly said by the words of a text, none overlapping another: the fullest first."""
-        places: dict[str, list[int]] = {}
-        for place, word in enumerate(words):
-            places.setdefault(word.stem, []).append(place)
+        places = places_of(words)
         numbers = sorted({number for stem in places for number in self._anchored.get(stem, ())})
         found = (hit for number in numbers for hit in self._around(words, places, number))
         chosen: list[NearHit] = []
@@ -67,7 +65,7 @@ class NearMatcher:
         if share < _LEAST:
             return
         for place in places[max(said, key=lambda s: (self._weight[s], s))]:
-            near = [min(places[stem], key=lambda p: abs(p - place)) for stem in said]
+            near = [nearest(words, places[stem], place) for stem in said]
             first, last = min(near), max(near)
             if last - first < len(said) + _SLACK and words[first].clause == words[last].clause:
                 yield NearHit(number, first, last, share)

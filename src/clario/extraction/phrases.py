@@ -18,6 +18,11 @@ _COMMA = re.compile(r"[,/]")
 _NEGATIONS = frozenset(
     "no not never without cant dont doesnt didnt wont isnt wasnt arent havent hasnt hadnt nor".split()
 )
+# Lay words that stand for a word of many names: "my knees hurt" is "knee pain".
+_ALSO = {
+    "hurt": "pain", "ach": "pain", "sore": "pain", "tummi": "stomach", "belli": "stomach", "puffi": "swell",
+    "pee": "urin", "wee": "urin", "poo": "stool", "poop": "stool", "puke": "vomit",
+}  # fmt: skip
 _COORDINATORS = frozenset({"and", "or", "n"})
 
 
@@ -45,6 +50,16 @@ class Hit:
     def size(self) -> int:
         """The number of content words that matched."""
         return len(self.places)
+
+
+def places_of(words: Sequence[Word]) -> dict[str, list[int]]:
+    """Where each stem stands among the words, in order; also under the stem that a lay word stands for."""
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(words):
+        places.setdefault(word.stem, []).append(place)
+        if word.stem in _ALSO:
+            places.setdefault(_ALSO[word.stem], []).append(place)
+    return places
 
 
 def words_of(text: str) -> list[Word]:
@@ -79,9 +94,7 @@ class PhraseMatcher:
 
     def hits(self, words: Sequence[Word]) -> Iterator[Hit]:
         """Every phrase in the words of a text, overlapping ones included, in the order of their anchors."""
-        places: dict[str, list[int]] = {}
-        for place, word in enumerate(words):
-            places.setdefault(word.stem, []).append(place)
+        places = places_of(words)
         for anchor, at in places.items():
             for number in self._anchored.get(anchor, ()):
                 phrase = frozenset(self._keys[number].split())
@@ -95,12 +108,17 @@ class PhraseMatcher:
         size = len(rest) + 1
         allowed = self._gap[min(size, len(self._gap) - 1)]
         for place in at:
-            near = [min(places[stem], key=lambda p: abs(p - place)) for stem in rest]
+            near = [nearest(words, places[stem], place) for stem in rest]
             found = tuple(sorted({place, *near}))
             gap = found[-1] - found[0] + 1 - size
             if len(found) == size and gap <= allowed and _together(words, found):
                 commas = words[found[0]].part != words[found[-1]].part
                 yield Hit(number, found, gap, commas)
+
+
+def nearest(words: Sequence[Word], places: Sequence[int], place: int) -> int:
+    """The nearest of some places to a place, in the same clause if there is one."""
+    return min(places, key=lambda other: (words[other].clause != words[place].clause, abs(other - place)))
 
 
 def _together(words: Sequence[Word], found: tuple[int, ...]) -> bool:

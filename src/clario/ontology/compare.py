@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clario.ontology.index import Index, retired_ids
+from clario.ontology.compile import retired_ids
+from clario.ontology.index import Index
 from clario.ontology.obo import Ontology
 
 

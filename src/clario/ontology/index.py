@@ -10,21 +10,23 @@ Layout of `index.zip` (all members are deterministic, so that equal sources give
 """
 
 import json
+import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clario.errors import OntologyError, UnknownTermError
-from clario.ontology.normalize import KEY_VERSION, key, tokens
-from clario.ontology.obo import HP_ID, Ontology, Synonym, Term
+from clario.ontology.normalize import KEY_VERSION
+
+if TYPE_CHECKING:
+    from clario.ontology.obo import Synonym
 
 PHENOTYPIC_ABNORMALITY = "HP:0000118"
 FORMAT = f"1.{KEY_VERSION}"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # no time stamps inside the zip: equal sources, equal bytes
 
 
 class NameKind(IntEnum):
@@ -54,7 +56,7 @@ class TermRecord:
     hpo_id: str
     label: str
     definition: str
-    synonyms: tuple[Synonym, ...]
+    synonyms: "tuple[Synonym, ...]"
     parents: tuple[str, ...]
     children: tuple[str, ...]
     phenotypic: bool
@@ -66,14 +68,14 @@ class NameTable:
     def __init__(self, columns: Mapping[str, Any], ids: list[str]) -> None:
         self.keys: list[str] = columns["keys"]
         self._offsets: list[int] = columns["offsets"]
-        self._texts: list[str] = columns["texts"]
+        self.texts: list[str] = columns["texts"]
         self._terms: list[int] = columns["terms"]
         self._kinds: list[int] = columns["kinds"]
         self._ids = ids
         self._position = dict(zip(self.keys, range(len(self.keys)), strict=True))
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self.texts)
 
     def __iter__(self) -> Iterator[Name]:
         return (self._name(row) for row in range(len(self)))
@@ -88,7 +90,7 @@ class NameTable:
         return [self._name(row) for row in range(self._offsets[position], self._offsets[position + 1])]
 
     def _name(self, row: int) -> Name:
-        return Name(self._texts[row], self._ids[self._terms[row]], NameKind(self._kinds[row]))
+        return Name(self.texts[row], self._ids[self._terms[row]], NameKind(self._kinds[row]))
 
 
 class Index:
@@ -128,7 +130,7 @@ class Index:
         if hpo_id in self._rows:
             return hpo_id
         if hpo_id not in self.retired:
-            wanted = "an id like HP:0000217" if not HP_ID.fullmatch(hpo_id) else "another release"
+            wanted = "an id like HP:0000217" if not re.fullmatch(r"HP:\d{7}", hpo_id) else "another release"
             raise UnknownTermError(f"{hpo_id[:40]!r} is not a term of HPO {self.release}; try {wanted}")
         successor = self.retired[hpo_id]
         if successor is None:
@@ -164,6 +166,8 @@ class Index:
 
     def term(self, hpo_id: str) -> TermRecord:
         """Everything known of a term; raises UnknownTermError as `live` does."""
+        from clario.ontology.obo import Synonym
+
         hpo_id = self.live(hpo_id)
         row = str(self._rows[hpo_id])
         synonyms = tuple(Synonym(*synonym) for synonym in self._synonyms.get(row, ()))
@@ -219,139 +223,3 @@ class Index:
                 f"the compiled HPO release {self.release} is damaged ({self._archive}: {error}); "
                 "run 'clario ontology update' or reinstall clario"
             ) from None
-
-
-LayPhrases = Iterable[tuple[str, str]]  # (HPO id, phrase)
-
-
-def compile_index(ontology: Ontology, lay: LayPhrases, target: IO[bytes]) -> dict[str, int]:
-    """Compile a parsed ontology and the lay lexicon into `target`, as `index.zip`.
-
-    Phrases whose id was retired go to its successor; phrases of unknown ids are left out and counted.
-
-    Returns:
-        Counts for the manifest: terms, phenotypic, names, lay_phrases, lay_left_out, retired.
-
-    Raises:
-        OntologyError: the ontology has no Phenotypic abnormality, so that nothing could be an answer.
-    """
-    live = {term.id: term for term in sorted(ontology.terms.values(), key=lambda t: t.id) if not term.obsolete}
-    if PHENOTYPIC_ABNORMALITY not in live:
-        raise OntologyError(f"no term {PHENOTYPIC_ABNORMALITY} (Phenotypic abnormality); is this hp.obo?")
-    rows = {hpo_id: row for row, hpo_id in enumerate(live)}
-    phenotypic = _descendants(live)
-    retired = retired_ids(ontology, live)
-    phrases, left_out = _rebind(lay, retired, phenotypic)
-    names = [name for hpo_id in live if hpo_id in phenotypic for name in _names(live[hpo_id])]
-    members = {
-        "terms.json": _term_columns(live, rows, phenotypic),
-        "retired.json": retired,
-        "names.json": _name_columns(names, rows),
-        "lay.json": _name_columns(phrases, rows),
-        "words.json": sorted({t.word for name in [*names, *phrases] for t in tokens(name.text)}),
-        "synonyms.json": {rows[t.id]: [[s.text, s.scope, s.kind] for s in t.synonyms] for t in live.values()},
-        "definitions.json": {rows[t.id]: t.definition for t in live.values() if t.definition},
-    }
-    _write(members, target)
-    return {
-        "terms": len(live),
-        "phenotypic": len(phenotypic),
-        "names": len(names),
-        "retired": len(retired),
-        "lay_phrases": len(phrases),
-        "lay_left_out": left_out,
-    }
-
-
-def _descendants(live: Mapping[str, Term]) -> set[str]:
-    children: dict[str, list[str]] = {}
-    for term in live.values():
-        for parent in term.parents:
-            children.setdefault(parent, []).append(term.id)
-    found, queue = set[str](), [PHENOTYPIC_ABNORMALITY]
-    while queue:
-        hpo_id = queue.pop()
-        if hpo_id not in found:
-            found.add(hpo_id)
-            queue.extend(children.get(hpo_id, ()))
-    return found
-
-
-def retired_ids(ontology: Ontology, live: Mapping[str, Term]) -> dict[str, str | None]:
-    """Each alternative or obsolete id with its successor, or None.
-
-    A `consider` is advice, not a replacement, and is not followed.
-    """
-    retired: dict[str, str | None] = {}
-    for term in ontology.terms.values():
-        if term.obsolete:
-            successors = [hpo_id for hpo_id in term.replaced_by if hpo_id in live]
-            retired[term.id] = successors[0] if len(successors) == 1 else None
-    for term in live.values():
-        for alternative in term.alt_ids:
-            # Where an obsolete stanza names another successor, that is the more deliberate statement.
-            if alternative not in live and not retired.get(alternative):
-                retired[alternative] = term.id
-    return dict(sorted(retired.items()))
-
-
-def _rebind(lay: LayPhrases, retired: Mapping[str, str | None], phenotypic: set[str]) -> tuple[list[Name], int]:
-    names, left_out = dict[Name, None](), 0
-    for hpo_id, phrase in lay:
-        hpo_id = retired.get(hpo_id) or hpo_id
-        if hpo_id in phenotypic:
-            names[Name(phrase, hpo_id, NameKind.LAY)] = None
-        else:
-            left_out += 1
-    return list(names), left_out
-
-
-_KINDS = {
-    "EXACT": NameKind.EXACT,
-    "NARROW": NameKind.NARROW,
-    "BROAD": NameKind.BROAD,
-    "RELATED": NameKind.RELATED,
-}
-
-
-def _names(term: Term) -> Iterator[Name]:
-    best: dict[str, NameKind] = {term.name: NameKind.LABEL}
-    for synonym in term.synonyms:
-        kind = _KINDS[synonym.scope]
-        if synonym.kind == "abbreviation":
-            kind = NameKind.ABBREVIATION
-        elif synonym.kind == "obsolete_synonym":
-            kind = NameKind.RELATED
-        best[synonym.text] = min(kind, best.get(synonym.text, kind))
-    return (Name(text, term.id, kind) for text, kind in best.items())
-
-
-def _term_columns(live: Mapping[str, Term], rows: Mapping[str, int], phenotypic: set[str]) -> dict[str, Any]:
-    return {
-        "ids": list(live),
-        "labels": [term.name for term in live.values()],
-        "parents": [sorted(rows[p] for p in term.parents if p in rows) for term in live.values()],
-        "phenotypic": [int(hpo_id in phenotypic) for hpo_id in live],
-    }
-
-
-def _name_columns(names: Iterable[Name], rows: Mapping[str, int]) -> dict[str, Any]:
-    keyed = sorted((key(n.text), n.kind, n.text, n.hpo_id) for n in names)
-    keyed = [row for row in keyed if row[0]]
-    starts = [i for i, row in enumerate(keyed) if i == 0 or row[0] != keyed[i - 1][0]]
-    return {
-        "keys": [keyed[i][0] for i in starts],
-        "offsets": [*starts, len(keyed)],
-        "texts": [row[2] for row in keyed],
-        "terms": [rows[row[3]] for row in keyed],
-        "kinds": [int(row[1]) for row in keyed],
-    }
-
-
-def _write(members: Mapping[str, Any], target: IO[bytes]) -> None:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, value in members.items():
-            data = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data.encode(), compresslevel=9)

@@ -126,7 +126,7 @@ def stem(word: str) -> str:
     """The stem of a normalised word: Porter2 (Snowball), and a few irregular forms."""
     if word.endswith("ness") and len(word) > 6:
         word = word.removesuffix("ness")
-    stemmed = _stemmer.stemWord(word)
+    stemmed: str = _stemmer.stemWord(word)
     return _IRREGULAR.get(stemmed, stemmed)
 
 

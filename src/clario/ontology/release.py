@@ -5,35 +5,20 @@ folder does not count as a release. Nothing here is downloaded unless the user a
 """
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from clario import __version__
 from clario.errors import OntologyError, OutputError
-from clario.ontology.index import FORMAT, Index, compile_index
-from clario.ontology.obo import Ontology
-from clario.ontology.sources import Lexicon, read_lexicon, read_obo, sha256_of
-from clario.paths import Progress, aside, data_dir, download, shown, sync_folder, write_atomically
+from clario.ontology.index import FORMAT, Index
+from clario.paths import data_dir, sha256_of, write_atomically
 
 SHIPPED = "shipped"  # names the release inside the package, whatever its date
 SHIPPED_FOLDER = Path(__file__).parent / "data"
-LATEST_URL = "https://purl.obolibrary.org/obo/hp.obo"
-RELEASE_URL = "https://github.com/obophenotype/human-phenotype-ontology/releases/download/v{release}/hp.obo"
-LICENCE = "https://hpo.jax.org/app/license"
-ATTRIBUTION = (
-    "Human Phenotype Ontology, content unaltered: Köhler S. et al., Nucleic Acids Res. "
-    "2021;49(D1):D1207-D1217. Lay lexicon written for Clario, CC-BY-4.0."
-)
-MAX_DOWNLOAD = 256 * 2**20  # bytes; hp.obo has about 10 MB
-TIMEOUT = 30.0  # seconds
-_INDEX, _MANIFEST, _CHOICE = "index.zip", "manifest.json", "active"
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+INDEX, MANIFEST, _CHOICE = "index.zip", "manifest.json", "active"
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -57,7 +42,7 @@ class Manifest:
     clario_version: str
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str = _MANIFEST) -> Self:
+    def from_json(cls, text: str | bytes, where: str = MANIFEST) -> Self:
         """Read a manifest, strictly; raises OntologyError where a field is missing, unknown or wrong."""
         try:
             record = json.loads(text)
@@ -81,7 +66,7 @@ def _valid(name: str, value: object) -> bool:
         return isinstance(value, dict) and "terms" in value and all(type(n) is int for n in value.values())
     if name == "index_bytes":
         return type(value) is int and value > 0
-    pattern = _DATE if name == "release" else _SHA256 if name.endswith("sha256") else re.compile(r".+")
+    pattern = DATE if name == "release" else _SHA256 if name.endswith("sha256") else re.compile(r".+")
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
@@ -95,14 +80,14 @@ def load(release: str | None = None) -> Index:
     """
     folder, manifest = _find(release)
     _check_usable(folder, manifest)
-    return Index(manifest.release, folder / _INDEX)
+    return Index(manifest.release, folder / INDEX)
 
 
 def verify(release: str | None = None) -> Manifest:
     """Check a release as `load` does, and the checksum of its index too; raises OntologyError."""
     folder, manifest = _find(release)
     _check_usable(folder, manifest)
-    if sha256_of(folder / _INDEX) != manifest.index_sha256:
+    if sha256_of(folder / INDEX) != manifest.index_sha256:
         raise OntologyError(f"the index of HPO {manifest.release} is damaged ({folder}); {_repair(manifest)}")
     return manifest
 
@@ -114,7 +99,7 @@ def active() -> Manifest:
 
 def installed() -> list[Manifest]:
     """The manifests of the shipped release and of those the user installed, oldest release first."""
-    folders = sorted(path for path in _home().glob("*") if _DATE.fullmatch(path.name))
+    folders = sorted(path for path in home().glob("*") if DATE.fullmatch(path.name))
     found = [_manifest(folder) for folder in (SHIPPED_FOLDER, *folders)]
     return sorted((m for m in found if m), key=lambda manifest: manifest.release)
 
@@ -127,125 +112,20 @@ def use(release: str) -> Manifest:
     """
     folder, manifest = _find(release)
     _check_usable(folder, manifest)
-    choice = _home() / _CHOICE
+    choice = home() / _CHOICE
     if release == SHIPPED:
-        with _writing(choice):
+        try:
             choice.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {choice}: {error.strerror or error}") from None
     else:
         with write_atomically(choice) as file:
             file.write(f"{release}\n".encode())
     return manifest
 
 
-def build(obo_path: Path, folder: Path | None = None, lay: Path | None = None) -> Manifest:
-    """Compile an OBO file of HPO (.obo or .obo.gz) into a release folder.
-
-    Args:
-        folder: a new, empty or release folder; by default that of the release among the user's.
-        lay: the lay lexicon, JSON Lines of {"hpo_id", "hpo_label", "phrases"}; by default that of the
-            shipped release.
-
-    Raises:
-        OntologyError: the file is broken or is not HPO; the message names file and line.
-        InputError: the lay lexicon cannot be read.
-        OutputError: the folder cannot be written.
-    """
-    ontology = read_obo(obo_path)
-    return _install(ontology, obo_path.name, sha256_of(obo_path), _lexicon(lay), folder)
-
-
-def update(
-    release: str | None = None,
-    url: str | None = None,
-    sha256: str | None = None,
-    size: int | None = None,
-    progress: Progress | None = None,
-) -> Manifest:
-    """Download a release of HPO, compile it and install it beside the others; `use` then chooses it.
-
-    Args:
-        release: the date of an official release; by default the latest.
-        url: another place of an OBO file.
-        sha256, size, progress: as in `clario.paths.download`.
-
-    Raises:
-        DownloadError: see `clario.paths.download`.
-        OntologyError: what came is not HPO, or not the release that was asked for.
-    """
-    if release is not None and not _DATE.fullmatch(release):
-        raise OntologyError(f"{release!r} is not a release of HPO; expected a date such as 2026-02-16")
-    url = url or (RELEASE_URL.format(release=release) if release else LATEST_URL)
-    lexicon = _lexicon(None)
-    part = aside(_home() / "hp.obo")
-    try:
-        digest = download(
-            url, part, sha256=sha256, size=size, max_bytes=MAX_DOWNLOAD, timeout=TIMEOUT, progress=progress
-        )
-        ontology = read_obo(part, shown(url))
-    finally:
-        with suppress(OSError):
-            part.unlink()
-    if release is not None and ontology.release != release:
-        raise OntologyError(f"{shown(url)} holds HPO {ontology.release}, not {release}; not installed")
-    return _install(ontology, shown(url), digest, lexicon)
-
-
-def _install(
-    ontology: Ontology, source: str, source_sha256: str, lexicon: Lexicon, folder: Path | None = None
-) -> Manifest:
-    target = Path(os.path.realpath(folder or _home() / ontology.release))
-    with _writing(target):
-        if target.exists() and any(path.name not in {_INDEX, _MANIFEST} for path in target.iterdir()):
-            raise OutputError(f"{target} holds other files; name a new or empty folder")
-        with _replacing(target) as part:
-            try:
-                with write_atomically(part / _INDEX) as file:
-                    counts = compile_index(ontology, lexicon.phrases, file)
-            except OntologyError as error:
-                raise OntologyError(f"{source}: {error}") from None
-            manifest = Manifest(
-                ontology.release, FORMAT, source, source_sha256, sha256_of(part / _INDEX),
-                (part / _INDEX).stat().st_size, counts, lexicon.sha256, LICENCE, ATTRIBUTION, __version__,
-            )  # fmt: skip
-            with write_atomically(part / _MANIFEST) as file:
-                file.write(manifest.to_json().encode())
-    return manifest
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """An empty folder that becomes `target` when the block ends without an error; else all is as before."""
-    part, old = aside(target), aside(target)
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if target.exists():
-            target.rename(old)
-        part.rename(target)
-        sync_folder(target.parent)
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        for folder in (part, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-def _lexicon(path: Path | None) -> Lexicon:
-    if path is not None:
-        return read_lexicon(path)
-    shipped, names = verify(SHIPPED), load(SHIPPED).lay
-    return Lexicon(shipped.lay_lexicon_sha256, [(name.hpo_id, name.text) for name in names])
-
-
-def _home() -> Path:
+def home() -> Path:
+    """The folder of the releases that the user installed, each under its date."""
     return data_dir() / "ontology"
 
 
@@ -255,8 +135,8 @@ def _find(release: str | None) -> tuple[Path, Manifest]:
     release = release or _choice() or SHIPPED
     if release == SHIPPED:
         folders = [SHIPPED_FOLDER]
-    elif _DATE.fullmatch(release):
-        folders = [_home() / release, SHIPPED_FOLDER]
+    elif DATE.fullmatch(release):
+        folders = [home() / release, SHIPPED_FOLDER]
     else:
         raise OntologyError(f"{release[:40]!r} is not a release of HPO; expected a date such as 2026-02-16")
     for folder in folders:
@@ -273,7 +153,7 @@ def _find(release: str | None) -> tuple[Path, Manifest]:
 
 def _choice() -> str | None:
     try:
-        return (_home() / _CHOICE).read_text("utf-8").strip()
+        return (home() / _CHOICE).read_text("utf-8").strip()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -281,14 +161,14 @@ def _choice() -> str | None:
 
 
 def _manifest(folder: Path) -> Manifest | None:
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     try:
         manifest = Manifest.from_json(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise OntologyError(f"{path} cannot be read: {error.strerror}") from None
-    if folder != SHIPPED_FOLDER and _DATE.fullmatch(folder.name) and folder.name != manifest.release:
+    if folder != SHIPPED_FOLDER and DATE.fullmatch(folder.name) and folder.name != manifest.release:
         raise OntologyError(f"{path} is of HPO {manifest.release}, not of {folder.name}; update it again")
     return manifest
 
@@ -299,7 +179,7 @@ def _check_usable(folder: Path, manifest: Manifest) -> None:
             f"HPO {manifest.release} was compiled by Clario {manifest.clario_version} in the format "
             f"{manifest.format}, and this version reads {FORMAT}; {_repair(manifest)}"
         )
-    path = folder / _INDEX
+    path = folder / INDEX
     try:
         size = path.stat().st_size
     except OSError as error:

@@ -216,8 +216,8 @@ class Resolver:
     @cached_property
     def _compact_names(self) -> dict[str, list[str]]:
         compact: dict[str, list[str]] = {}
-        for name in self.index.names:
-            compact.setdefault(_compact(name.text), []).append(name.text)
+        for text in self.index.names.texts:
+            compact.setdefault(_compact(text), []).append(text)
         return compact
 
     def _overlaps(self, query: Iterable[str]) -> Iterator[tuple[NameTable, int, float]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clario.errors import InputError, OntologyError
 from clario.ontology.obo import HP_ID, Ontology, parse
+from clario.paths import sha256_of
 
 if TYPE_CHECKING:
     from io import BufferedIOBase
@@ -22,14 +23,6 @@ class Lexicon:
 
     sha256: str
     phrases: list[tuple[str, str]]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_obo(path: Path, source: str | None = None) -> Ontology:

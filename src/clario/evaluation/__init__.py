@@ -1,0 +1,1 @@
+"""Measuring extractors against annotated diaries: metrics, intervals, paired tests, and the report."""
