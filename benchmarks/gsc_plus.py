@@ -21,7 +21,6 @@ from typing import Any
 
 import common
 import obographs
-
 from clario.entities import Assertion, Failure
 from clario.evaluation import bootstrap, metrics
 from clario.ontology import release as releases

@@ -9,7 +9,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import common
-
 from clario.corpus.dataset import GoldDiary, GoldEntity, load
 from clario.entities import Entity
 from clario.pipeline import Clario

@@ -28,10 +28,9 @@ from time import perf_counter
 from typing import Any
 
 import common
-from gsc_plus import abstracts, fenominal_ontology
-
 from clario.ontology import release as releases
 from clario.ontology.index import Name, NameKind
+from gsc_plus import abstracts, fenominal_ontology
 
 CLARIO, LEXICON, FENOMINAL = "clario", "lexicon", "fenominal"
 LABELS, NAMES, DIARIES, ABSTRACTS = "labels", "random names", "example diaries", "GSC+ abstracts"
