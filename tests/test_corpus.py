@@ -85,8 +85,16 @@ def test_faults_between_diaries_are_told() -> None:
 
 def test_a_held_out_quote_must_not_stand_in_train() -> None:
     told = "Woke up and there he was, sliding through my arms like a wet towel, the poor little thing."
-    quote = entity("sliding through my arms like a wet towel", told, hpo_id="HP:0001252", hpo_label="Hypotonia")
-    other = "She keeps sliding through my arms like a wet towel and her father says the very same of her."
+    quote = entity(
+        "sliding through my arms like a wet towel",
+        told,
+        hpo_id="HP:0001252",
+        hpo_label=index().label("HP:0001252"),
+    )
+    other = (
+        "Clinic again, two buses and a wait. She keeps sliding through my arms like a wet towel, and the nurse "
+        "wrote that down. Rice for tea, washing in before the rain, grandma rang about the wedding on Saturday."
+    )
     parts = {
         "train": [diary("a", other, "ORPHA:1", entities=())],
         "test": [diary("b", told, "ORPHA:2", entities=(quote,))],

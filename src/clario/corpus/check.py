@@ -62,14 +62,13 @@ def _of_entity(entity: GoldEntity, text: str, index: Index) -> Iterator[str]:
         yield f"a {entity.type} has no HPO id"
     if entity.hpo_id in entity.alt_ids:
         yield f"{entity.hpo_id} is its own alternative"
-    for hpo_id in filter(None, (entity.hpo_id, *entity.alt_ids)):
+    for hpo_id in entity.alt_ids:
         yield from _of_id(hpo_id, index)
-    if (
-        entity.hpo_id
-        and index.live(entity.hpo_id) == entity.hpo_id
-        and index.label(entity.hpo_id) != entity.hpo_label
-    ):
-        yield f"{entity.hpo_id} is not called {entity.hpo_label!r} but {index.label(entity.hpo_id)!r}"
+    if entity.hpo_id:
+        of_id = list(_of_id(entity.hpo_id, index))
+        yield from of_id
+        if not of_id and index.label(entity.hpo_id) != entity.hpo_label:
+            yield f"{entity.hpo_id} is not called {entity.hpo_label!r} but {index.label(entity.hpo_id)!r}"
 
 
 def _of_id(hpo_id: str, index: Index) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Near-duplicate texts: the same text with some words changed, moved, added or cut off.
 
 Two texts are compared where they share word 5-grams (Broder 1997, "On the resemblance and containment of
-documents": here a tenth of the shorter text's), and scored by RapidFuzz's token_set_ratio. Words that differ
+documents": here a fifth of the shorter text's), and scored by RapidFuzz's token_set_ratio. Words that differ
 are edits; a text that is a part of another scores 1. A retelling in other words is no near-duplicate.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SHINGLE: Final = 5  # words
-CONTAINED: Final = 0.1  # of the shorter text's shingles
+CONTAINED: Final = 0.2  # of the shorter text's shingles
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 Shingles = frozenset[tuple[str, ...]]
