@@ -137,11 +137,11 @@ class LexiconExtractor(Extractor):
             return None
         start = listed.start - len(before[0]) if before else listed.start
         end = max(listed.end, *(found.end() for found in (measured, after) if found), 0)
-        named = next((s for s in symptoms if s.start < end and start < s.end), None)
-        if named:
+        # What is only nearly said may be of another test ("creatinine came back low").
+        said = (s for s in symptoms if s.start < end and start < s.end and s.confidence > _NEARLY)
+        name = self._abnormality(listed.canonical, result) or listed.canonical
+        if named := next(said, None):
             start, end, name = min(start, named.start), max(end, named.end), named.name_canonical
-        else:
-            name = self._abnormality(listed.canonical, result) or listed.canonical
         # Body measurements told in words are symptoms; see docs/ANNOTATION.md, "Settled cases".
         told = listed.note and not measured
         return _mention(text, EntityType.SYMPTOM if told else EntityType.LAB_MARKER, start, end, name, _LISTED)

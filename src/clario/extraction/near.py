@@ -37,18 +37,19 @@ class NearMatcher:
     def __init__(self, keys: Sequence[str]) -> None:
         common = Counter(chain.from_iterable(map(str.split, keys)))
         self._weight = {stem: math.log(len(keys) / (1 + number)) for stem, number in common.items()}
-        self._keys = keys
+        self._stems: dict[int, frozenset[str]] = {}
         self._anchored: dict[str, list[int]] = {}
         for number, key in enumerate(keys):
             stems = key.split()
             if len(stems) > _FEWEST:
+                self._stems[number] = frozenset(stems)
                 for anchor in sorted(stems, key=common.__getitem__)[:_ANCHORS]:
                     self._anchored.setdefault(anchor, []).append(number)
 
     def hits(self, words: Sequence[Word]) -> list[NearHit]:
         """The phrases nearly said by the words of a text, none overlapping another: the fullest first."""
         places = places_of(words)
-        numbers = sorted({number for stem in places for number in self._anchored.get(stem, ())})
+        numbers = {number for stem in places for number in self._anchored.get(stem, ())}
         found = (hit for number in numbers for hit in self._around(words, places, number))
         chosen: list[NearHit] = []
         for hit in sorted(found, key=lambda h: (-h.share, h.first, h.phrase)):
@@ -57,7 +58,7 @@ class NearMatcher:
         return chosen
 
     def _around(self, words: Sequence[Word], places: dict[str, list[int]], number: int) -> Iterator[NearHit]:
-        stems = frozenset(self._keys[number].split())
+        stems = self._stems[number]
         said = stems & places.keys()
         if len(said) < _FEWEST or len(said) == len(stems) or (stems - said) & _DECISIVE:
             return
