@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from clario.cli import app
 from clario.corpus.agreement import agreement, paired
 from clario.corpus.check import faults, spread
-from clario.corpus.dataset import GoldDiary, GoldEntity, SecondAnnotation, load, save
+from clario.corpus.dataset import Annotation, GoldDiary, GoldEntity, load, load_annotations, save
 from clario.corpus.split import Leak, freeze, frozen, leaks, split
 from clario.errors import InputError
 from clario.ontology.index import Index
@@ -149,7 +151,7 @@ def test_broken_lines_are_named_without_their_text(tmp_path: Path) -> None:
 def test_agreement_is_counted_by_hand() -> None:
     """Ours: 2 mentions, theirs: 3, 2 paired: F1 = 2*2/5. Ids: fever equal, dry mouth allowed: 1/2 and 2/2.
     Present ids: ours {217}, theirs {100755, 2315}: nothing in common."""
-    theirs = SecondAnnotation(
+    theirs = Annotation(
         id="a-1",
         entities=(
             entity("so dry", hpo_id="HP:0100755", hpo_label="Abnormality of salivation", alt_ids=("HP:0000217",)),
@@ -185,3 +187,42 @@ def test_the_spread_counts_what_is_there() -> None:
     )
     assert found.assertions == {"present": 1, "past": 0, "absent": 1, "other": 0, "hypothetical": 0}
     assert found.terms == 2
+
+
+CORPUS = Path(__file__).parent.parent / "data" / "corpus"
+
+
+def test_the_corpus_is_sound() -> None:
+    parts = frozen(CORPUS)
+    assert faults(parts, index()) == []
+    assert sum(map(len, parts.values())) >= 2200
+    assert len({d.disease for part in parts.values() for d in part if d.disease}) >= 1500
+    assert not {d.writer for d in parts["train"]} & {d.writer for p in ("validation", "test") for d in parts[p]}
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_held_out_parts_are_annotated_twice(part: str) -> None:
+    ids = [d.id for d in frozen(CORPUS)[part]]
+    assert len(ids) >= 200
+    for which in ("first", "second"):
+        assert [a.id for a in load_annotations(CORPUS / f"{part}.{which}.jsonl")] == ids
+
+
+def test_the_command_prints_figures_and_names_faults(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["corpus", "check", str(CORPUS)])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["parts"]["test"]["diaries"] >= 200
+    freeze({"train": [diary(), diary("a-2")], "validation": [], "test": []}, tmp_path)
+    broken = CliRunner().invoke(app, ["corpus", "check", str(tmp_path)])
+    assert broken.exit_code == 1
+    assert "a-2: nearly the text of a-1" in broken.stderr
+
+
+def test_the_parts_load_as_a_hugging_face_dataset(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    files = {part: str(CORPUS / f"{part}.jsonl") for part in ("train", "validation", "test")}
+    loaded = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path))
+    assert {part: len(rows) for part, rows in loaded.items()} == {p: len(d) for p, d in frozen(CORPUS).items()}
+    first = loaded["test"][0]
+    entity = first["entities"][0]
+    assert first["text"][entity["start"] : entity["end"]] == entity["name_colloquial"]

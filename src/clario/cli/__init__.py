@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from clario.cli import corpus, evaluate, extract, lookup, ontology
+from clario.cli import check, corpus, evaluate, extract, lookup, ontology
 from clario.errors import ClarioError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("models")(lookup.models)
 app.command("schema")(lookup.schema)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(ontology.app, name="ontology")
+corpus.app.command("check", epilog=check.EPILOG)(check.check)
 app.add_typer(corpus.app, name="corpus")
 
 

@@ -8,7 +8,7 @@ mentions stands for agreement because what neither marked cannot be counted (Hri
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from clario.corpus.dataset import GoldDiary, GoldEntity, SecondAnnotation
+from clario.corpus.dataset import Annotation, GoldEntity
 from clario.entities import Assertion
 
 Pair = tuple[GoldEntity, GoldEntity]
@@ -30,10 +30,10 @@ class Agreement:
     assertions: Mapping[str, float | None]
 
 
-def agreement(diaries: Sequence[GoldDiary], second: Iterable[SecondAnnotation]) -> Agreement:
-    """Agreement of the gold annotation with the second one, on the diaries that have both."""
+def agreement(first: Iterable[Annotation], second: Iterable[Annotation]) -> Agreement:
+    """Agreement of two annotators on the diaries that both annotated."""
     other = {annotation.id: annotation.entities for annotation in second}
-    both = [(diary.entities, other[diary.id]) for diary in diaries if diary.id in other]
+    both = [(annotation.entities, other[annotation.id]) for annotation in first if annotation.id in other]
     pairs = [pair for ours, theirs in both for pair in paired(ours, theirs)]
     with_ids = [(a, b) for a, b in pairs if a.hpo_id and b.hpo_id]
     marked = sum(len(ours) + len(theirs) for ours, theirs in both)

@@ -1,4 +1,4 @@
-"""The corpus as files: one diary a line, a file a part, and a second annotator's entities beside them.
+"""The corpus as files: one diary a line, a file a part, and both annotators' entities beside the settled ones.
 
 train.jsonl, validation.jsonl, test.jsonl      diaries with their gold entities
 validation.second.jsonl, test.second.jsonl     what another annotator, who saw the text alone, found
@@ -17,7 +17,7 @@ from clario.errors import InputError
 from clario.paths import write_atomically
 
 PARTS = ("train", "validation", "test")
-SECOND = ".second"
+FIRST, SECOND = "first", "second"
 
 
 class _Record(BaseModel):
@@ -37,14 +37,14 @@ class GoldEntity(_Record):
     assertion: Assertion
 
 
-class SecondAnnotation(_Record):
-    """What a second annotator found in a diary, blind to the first."""
+class Annotation(_Record):
+    """What one annotator found in a diary."""
 
     id: str
     entities: tuple[GoldEntity, ...]
 
 
-class GoldDiary(SecondAnnotation):
+class GoldDiary(Annotation):
     """A diary with its entities. `disease` is the ORPHA or OMIM code of its profile, `writer` who wrote it."""
 
     text: str
@@ -61,20 +61,20 @@ def load(path: Path) -> list[GoldDiary]:
     return _load(path, GoldDiary)
 
 
-def load_second(path: Path) -> list[SecondAnnotation]:
-    """The second annotations of a file; raises as `load` does."""
-    return _load(path, SecondAnnotation)
+def load_annotations(path: Path) -> list[Annotation]:
+    """One annotator's entities for the diaries of a file; raises as `load` does."""
+    return _load(path, Annotation)
 
 
-def save(diaries: Iterable[SecondAnnotation], path: Path) -> str:
-    """Write diaries or second annotations, one a line, whole or not at all; the file's sha256."""
+def save(diaries: Iterable[Annotation], path: Path) -> str:
+    """Write diaries or annotations, one a line, whole or not at all; the file's sha256."""
     data = "".join(diary.model_dump_json() + "\n" for diary in diaries).encode()
     with write_atomically(path) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
 
 
-_Kind = TypeVar("_Kind", bound=SecondAnnotation)
+_Kind = TypeVar("_Kind", bound=Annotation)
 
 
 def _load(path: Path, kind: type[_Kind]) -> list[_Kind]:
