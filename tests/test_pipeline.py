@@ -1,7 +1,10 @@
 """From texts to Extractions: order, failures, long texts, dates."""
 
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,8 @@ from clario.extraction.base import Extractor, available, create
 from clario.ontology.release import load
 from clario.ontology.resolver import Resolver
 from clario.pipeline import LONGEST, pieces_of
+
+ROOT = Path(__file__).parent.parent
 
 
 class Fragile(Extractor):
@@ -130,3 +135,59 @@ def test_unknown_models_and_releases_are_named_with_what_there_is() -> None:
 def test_extractors_are_found_by_entry_points() -> None:
     assert "lexicon" in available()
     assert create("lexicon", Resolver(load())).name == "lexicon"
+
+
+def test_what_is_neither_text_nor_diary_is_a_failure_among_the_others(fragile: Clario) -> None:
+    odd = [None, b"fever", Diary(1, "fever"), Diary("\ud800", "fever"), Diary("d", "fever", "today")]
+    results = list(fragile.extract_many(["fever", *odd, "fever"]))
+    assert [isinstance(r, Failure) for r in results] == [False, True, True, True, True, True, False]
+    with pytest.raises(InputError, match="call extract"):
+        fragile.extract_many("fever")
+
+
+def test_what_a_failing_source_gave_before_is_read_first(fragile: Clario) -> None:
+    def source():
+        yield "fever"
+        yield "a fever"
+        raise OSError("the disk is gone")
+
+    stream = fragile.extract_many(source())
+    assert [next(stream).id, next(stream).id] == ["0", "1"]
+    with pytest.raises(OSError, match="disk"):
+        next(stream)
+
+
+@pytest.mark.parametrize("fault", ["raises", "short", "offsets"])
+def test_an_extractor_that_breaks_its_word_is_a_model_error_without_the_text(fault: str) -> None:
+    class Faithless(Fragile):
+        def extract(self, texts: Sequence[str]) -> list[list[Mention]]:
+            if fault == "raises":
+                raise ValueError(texts[0])
+            return [] if fault == "short" else [_fever("fever") for _ in texts]
+
+    with pytest.raises(ModelError) as error:
+        Clario(Faithless(Resolver(load()))).extract("a secret")
+    assert "secret" not in str(error.value)
+    assert error.value.__context__ is None
+
+
+def test_an_extractor_keeps_its_own_release() -> None:
+    with pytest.raises(ModelError, match="release"):
+        Clario(Fragile(Resolver(load())), release="2026-02-16")
+
+
+def test_threads_that_come_first_together_get_the_same_answers() -> None:
+    from clario.extraction import context_cues
+
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").glob("*.txt"))]
+    expected = [Clario("lexicon").extract(text) for text in texts]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            context_cues.cue_finder.cache_clear()
+            reader = Clario("lexicon")
+            with ThreadPoolExecutor(8) as pool:
+                assert list(pool.map(reader.extract, texts * 4)) == expected * 4
+    finally:
+        sys.setswitchinterval(interval)

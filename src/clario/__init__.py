@@ -11,6 +11,7 @@ Names are imported when first used, so that `import clario` costs next to nothin
 
 from functools import cache
 from importlib import import_module
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,15 +77,28 @@ def resolve(name: str) -> "Resolution":
     return _resolver().resolve(name)
 
 
-@cache
+_making = Lock()  # threads that come first together must not each make one
+
+
 def _clario() -> "Clario":
+    with _making:
+        return _made_clario()
+
+
+def _resolver() -> "Resolver":
+    with _making:
+        return _made_resolver()
+
+
+@cache
+def _made_clario() -> "Clario":
     from clario.pipeline import Clario
 
     return Clario()
 
 
 @cache
-def _resolver() -> "Resolver":
+def _made_resolver() -> "Resolver":
     from clario.ontology import release
     from clario.ontology.resolver import Resolver
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import islice
 
 from clario.entities import (
     Assertion,
@@ -60,6 +59,8 @@ class Clario:
 
     def __init__(self, extractor: str | Extractor | None = None, release: str | None = None) -> None:
         if isinstance(extractor, Extractor):
+            if release is not None:
+                raise ModelError("an extractor that is made already has its release; leave `release` out")
             self.resolver = extractor.resolver
             self.extractor = extractor
         else:
@@ -85,10 +86,19 @@ class Clario:
     def extract_many(self, diaries: Iterable[Diary | Failure | str]) -> Iterator[Extraction | Failure]:
         """Read many texts, as a stream and in their order.
 
-        A plain string is named by its position; a Failure (of whoever read the texts) is passed on.
+        A plain string is named by its position; a Failure (of whoever read the texts) is passed on. What is
+        neither becomes a Failure. If `diaries` itself fails, what it gave before is read first.
+
+        Raises:
+            InputError: `diaries` is one string, whose letters are hardly meant to be diaries.
         """
-        numbered = (Diary(str(n), d) if isinstance(d, str) else d for n, d in enumerate(diaries))
-        while batch := list(islice(numbered, self.extractor.batch_size)):
+        if isinstance(diaries, str):
+            raise InputError("extract_many reads many texts; for one, call extract")
+        return self._stream(diaries)
+
+    def _stream(self, diaries: Iterable[Diary | Failure | str]) -> Iterator[Extraction | Failure]:
+        items = (d if isinstance(d, Diary | Failure) else Diary(str(n), d) for n, d in enumerate(diaries))
+        for batch in _batches(items, self.extractor.batch_size):
             yield from self._batch(batch)
 
     def _batch(self, batch: Sequence[Diary | Failure]) -> list[Extraction | Failure]:
@@ -111,15 +121,28 @@ class Clario:
         try:
             return self.extract(diary.text, id=diary.id, recorded=diary.recorded)
         except ClarioError as error:
-            return Failure(id=diary.id, error=str(error))
+            return Failure(id=_printable(diary.id), error=str(error))
 
     def _mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
         """The mentions of each text; texts too long for the extractor are read piece by piece."""
         pieces = [pieces_of(text, self.extractor.max_chars) for text in texts]
-        found = iter(
-            self.extractor.extract([text[a:b] for text, cuts in zip(texts, pieces, strict=True) for a, b in cuts])
-        )
+        cut = [text[a:b] for text, cuts in zip(texts, pieces, strict=True) for a, b in cuts]
+        found = iter(self._found(cut))
         return [[_moved(m, start) for start, _ in cuts for m in next(found)] for cuts in pieces]
+
+    def _found(self, texts: list[str]) -> list[list[Mention]]:
+        """What the extractor finds, checked: an extractor may be anybody's."""
+        try:
+            found = self.extractor.extract(texts)
+        except ClarioError:
+            raise
+        except Exception as error:  # noqa: BLE001  its message may hold the text
+            failure = ModelError(f"{self.model} failed ({type(error).__name__})")
+        else:
+            if len(found) == len(texts) and all(map(_verbatim, texts, found)):
+                return found
+            failure = ModelError(f"{self.model} gave quotes or offsets that are not of its texts")
+        raise failure
 
     def _extraction(self, diary: Diary, mentions: Sequence[Mention]) -> Extraction:
         context = iter(_context(diary.text, mentions))
@@ -190,14 +213,40 @@ def _match(found: Resolution) -> Match:
     )
 
 
+def _verbatim(text: str, mentions: Iterable[Mention]) -> bool:
+    return all(text[m.start : m.end] == m.name_colloquial for m in mentions)
+
+
+def _batches(items: Iterable[Diary | Failure], size: int) -> Iterator[list[Diary | Failure]]:
+    """Lists of `size` items, the last one shorter; also what was collected when `items` fails."""
+    batch = list[Diary | Failure]()
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                full, batch = batch, []
+                yield full
+    finally:
+        if batch:
+            yield batch
+
+
 def _fault(diary: Diary) -> str | None:
     if not isinstance(diary.text, str):
         return f"the text is not a string but {type(diary.text).__name__}"
+    if not isinstance(diary.id, str) or _SURROGATE.search(diary.id):
+        return "the id is not a string of Unicode"
+    if diary.recorded is not None and not isinstance(diary.recorded, date):
+        return f"`recorded` is not a date but {type(diary.recorded).__name__}"
     if len(diary.text) > LONGEST:
         return f"the text has {len(diary.text):,} characters; at most {LONGEST:,} are read as one diary: split it"
     if _SURROGATE.search(diary.text):
         return "the text has half of a surrogate pair: it was cut or decoded wrongly and is no Unicode text"
     return None
+
+
+def _printable(identifier: object) -> str:
+    return str(identifier).encode("utf-8", "backslashreplace").decode()
 
 
 def _check(diary: Diary) -> None:

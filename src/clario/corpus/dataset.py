@@ -21,7 +21,7 @@ FIRST, SECOND = "first", "second"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class GoldEntity(_Record):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
+from threading import Lock
 from typing import Literal, cast
 
 Kind = Literal["pseudo", "normal", "absent", "past", "hypothetical", "answer"]
@@ -283,6 +284,7 @@ class CueFinder:
         self._states = {nodes: state for state, nodes in enumerate(self._nodes)}
         self._steps: list[dict[str, int]] = [{}, {}]
         self._accepts: list[tuple[tuple[Cue, ...], tuple[Cue, ...]]] = [((), ()), ((), ())]
+        self._building = Lock()
 
     def _add(self, slots: list[list[_Choice]], cue: Cue) -> None:
         ends, stops = {0}, False
@@ -340,14 +342,19 @@ class CueFinder:
         patterns = {word, "_", _class_of(word), "#" if _class_of(word) else ""}
         edges = [self._edges[node] for node in self._nodes[state]]
         nodes = frozenset(node for edge in edges for pattern in patterns for node in edge.get(pattern, ()))
-        if nodes not in self._states:
-            self._states[nodes] = len(self._nodes)
-            self._nodes.append(nodes)
-            self._steps.append({})
-            cues = [cue for node in sorted(nodes) for cue in self._cues.get(node, ())]
-            always = tuple(cue for cue, stops in cues if not stops)
-            self._accepts.append((always, tuple(cue for cue, stops in cues if stops)))
-        self._steps[state][word] = self._states[nodes]
+        with self._building:
+            target = self._states[nodes] if nodes in self._states else self._new_state(nodes)
+            # Last, so that another thread never steps to a state that is half there.
+            self._steps[state][word] = target
+        return target
+
+    def _new_state(self, nodes: frozenset[int]) -> int:
+        cues = [cue for node in sorted(nodes) for cue in self._cues.get(node, ())]
+        always = tuple(cue for cue, stops in cues if not stops)
+        self._accepts.append((always, tuple(cue for cue, stops in cues if stops)))
+        self._steps.append({})
+        self._nodes.append(nodes)
+        self._states[nodes] = len(self._nodes) - 1
         return self._states[nodes]
 
 
