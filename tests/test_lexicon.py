@@ -107,3 +107,45 @@ def test_words_know_their_clause() -> None:
     words = words_of("Red eyes, dry mouth. Pain")
     assert [w.clause for w in words] == [0, 0, 0, 0, 1]
     assert [w.part for w in words] == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "quotes"),
+    [
+        ("TSH\n\nlow mood today", ["TSH"]),
+        ("ferritin\n12 March", ["ferritin"]),
+        ("ferritin 2 weeks ago", ["ferritin"]),
+        ("Ferritin: 9", ["Ferritin: 9"]),
+        ("B12 120, glucose 5.4 mmol/l", ["B12 120", "glucose 5.4 mmol/l"]),
+        ("glucose\n\nlow blood pressure", ["low blood pressure"]),
+    ],
+)
+def test_values_stay_on_their_line_and_are_no_dates(text: str, quotes: list[str]) -> None:
+    assert [m.name_colloquial for m in mentions(text, EntityType.LAB_MARKER)] == quotes
+
+
+@pytest.mark.parametrize("text", ["ferritin" + " " * 19_000, "ferritin was " * 1_500, "knee pain " * 2_000])
+def test_long_repetitive_texts_do_not_hang(text: str) -> None:
+    assert lexicon().extract([text[:20_000]])
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("I am so itchy", "Pruritus"),
+        ("felt dizzy again", "Vertigo"),
+        ("she fainted", "Loss of consciousness"),
+        ("not only itchy but bleeding", "Pruritus"),
+        ("the dull head\u00adache", "Headache"),
+    ],
+)
+def test_the_commonest_complaints_are_found_in_one_word(text: str, label: str) -> None:
+    assert label in found(text).values()
+
+
+def test_a_line_break_inside_a_sentence_is_no_border() -> None:
+    text = (
+        "Went to the market with my sister and bought far too much, then pain in my\nknee all the way home again."
+    )
+    assert "Knee pain" in found(text).values()
+    assert "Knee pain" not in found("a pain\nknee").values()

@@ -29,6 +29,7 @@ FOUND = [
     ("head ache", "HP:0002315", "normalized"),
     ("hyper tension", "HP:0000822", "normalized"),
     ("hurts to pee", "HP:0100518", "exact"),
+    ("itchy", "HP:0000989", "normalized"),
     ("diarhea", "HP:0002014", "fuzzy"),
     ("hypertention", "HP:0000822", "fuzzy"),
     ("hyptension", "HP:0002615", "fuzzy"),
@@ -37,7 +38,22 @@ FOUND = [
     ("Malar rash", "HP:0025300", "exact"),
     ("Cutaneous photosensitivity", "HP:0000992", "exact"),
 ]
-NOT_FOUND = ["", " ", "?!", "no fever", "left", "xyzzy", "hyperhypo", "no", "12", "\x00", "🤒", "the of in"]
+NOT_FOUND = [
+    "mouth",
+    "running",
+    "",
+    " ",
+    "?!",
+    "no fever",
+    "left",
+    "xyzzy",
+    "hyperhypo",
+    "no",
+    "12",
+    "\x00",
+    "🤒",
+    "the of in",
+]
 
 
 @pytest.mark.parametrize(("name", "hpo_id", "method"), FOUND)

@@ -15,6 +15,8 @@ from itertools import accumulate
 from threading import Lock
 from typing import Literal, cast
 
+from clario.ontology.normalize import unwrap
+
 Kind = Literal["pseudo", "normal", "absent", "past", "hypothetical", "answer"]
 Side = Literal["before", "after", "both"]
 Reach = Literal["near", "list", "clause", "sentence"]
@@ -197,7 +199,6 @@ LOOKS = _words("look chat feel word go call read photo think cry letter fight")
 
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)*|\w+(?:['\-]\w+)*|\n+|\.{2,}|[^\w\s]")
 _ABBREVIATIONS = frozenset("dr mr mrs ms poss approx vs hx prev st".split())
-_WRAP = re.compile(r"(?<=[^\n]{59}[\w,])\n(?=[a-z])")  # a line break inside a sentence
 _APOSTROPHES = str.maketrans("’‘ʼ´`", "'''''")
 
 
@@ -238,7 +239,7 @@ class Words:
 
 def _fold(text: str) -> str:
     """Lower case with plain apostrophes, code point for code point."""
-    plain = _WRAP.sub(" ", text).translate(_APOSTROPHES)
+    plain = unwrap(text).translate(_APOSTROPHES)
     lower = plain.lower()
     return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in plain)
 

@@ -15,7 +15,7 @@ from clario.extraction.near import NearHit, NearMatcher
 from clario.extraction.phrases import Hit, PhraseMatcher, Word, settle, words_of
 from clario.extraction.wordlist import Listed
 from clario.ontology.index import Name, NameKind
-from clario.ontology.normalize import tokens
+from clario.ontology.normalize import inflects, tokens
 from clario.ontology.resolver import Resolver
 
 # Shares of right answers among what each kind of match found on the training diaries;
@@ -39,18 +39,22 @@ _NEARLY = 0.39
 _LISTED = 0.95  # medicines and tests, word for word
 
 _SHORTEST_ABBREVIATION, _LONGEST_ABBREVIATION = 3, 7
+_GAP = r"[^\S\n]"  # white space within a line: values do not run across lines
 _LINK = (
-    r"(?:\s+(?:levels?|count|results?|was|were|is|are|came|back|has|been|a|bit|very|really|too|still|just|now"
-    r"|at|of|only|gone|went))*"
+    rf"(?:{_GAP}++(?:levels?|count|results?|was|were|is|are|came|back|has|been|a|bit|very|really|too|still|just"
+    r"|now|at|of|only|gone|went)\b)*+"
 )
 _LOW, _HIGH = (
     r"low(?:er)?|decreased|reduced|down|deficient",
-    r"high(?:er)?|raised|elevated|increased|up|sky[\s-]high",
+    r"high(?:er)?|raised|elevated|increased|up|sky[ -]high",
 )
-_BEFORE = re.compile(rf"\b(?:({_LOW})|({_HIGH}))\s+$", re.IGNORECASE)
-_AFTER = re.compile(rf"{_LINK}\s+(?:({_LOW})|({_HIGH}))\b", re.IGNORECASE)
+_BEFORE = re.compile(rf"\b(?:({_LOW})|({_HIGH})){_GAP}+$", re.IGNORECASE)
+_AFTER = re.compile(rf"{_LINK}{_GAP}++(?:({_LOW})|({_HIGH}))\b", re.IGNORECASE)
+_UNIT = r"%|[µa-z]+/[a-z]+\b|(?:kg|kilos?|lbs?|st|bpm|mmol|cm)\b"
+# "ferritin 2 weeks ago" and "ferritin 12 March" tell no value.
+_TIME = r"(?:days?|weeks?|months?|years?|hours?|times|jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)"
 _NUMBER = re.compile(
-    rf"{_LINK}\s*[:=~<>≤≥]?\s*[-+]?\d+(?:[.,/]\d+)*(?:\s*(?:%|[µa-z]+/[a-z]+\b|(?:kg|kilos?|lbs?|st|bpm|mmol|cm)\b))?",
+    rf"{_LINK}{_GAP}*+(?:[:=~<>≤≥]{_GAP}*+)?[-+]?\d++(?:[.,/]\d++)*+(?!{_GAP}*+{_TIME})(?:{_GAP}*+(?:{_UNIT}))?",
     re.IGNORECASE,
 )
 _NAMES_OF_LOW = (
@@ -183,9 +187,7 @@ def _said_alone(name: Name, text: str, word: Word) -> _Said | None:
     """
     parts = [token.word for token in tokens(name.text)]
     if len(parts) == 1:
-        base = parts[0]
-        inflected = len(base) > 3 and len(word.word) >= len(base) and word.word.startswith(base[:-1])
-        return _Said(name, word.start, word.end) if word.word == base or inflected else None
+        return _Said(name, word.start, word.end) if inflects(parts[0], word.word) else None
     begin = max(0, word.start - len(name.text) - 1)
     around = tokens(text[begin : word.end + len(name.text) + 1])
     for i in range(len(around) - len(parts) + 1):
@@ -198,6 +200,15 @@ def _symptom(text: str, hit: Hit, said: _Said) -> Mention:
     kind = NameKind.LAY if said.name.kind is NameKind.LAY else min(said.name.kind, NameKind.EXACT)
     confidence = _CONFIDENCE.get((kind, min(hit.size, 3), hit.gap > 0), _OTHERWISE)
     return _mention(text, EntityType.SYMPTOM, said.start, said.end, said.name.text, confidence)
+
+
+def _apart(mentions: Iterable[Mention]) -> list[Mention]:
+    """Those that no earlier one overlaps."""
+    kept = list[Mention]()
+    for mention in mentions:
+        if not _overlaps(mention, kept):
+            kept.append(mention)
+    return kept
 
 
 def _overlaps(mention: Mention, others: Iterable[Mention]) -> bool:

@@ -5,13 +5,14 @@ cost follows the text and not the size of the dictionary.
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-from clario.ontology.normalize import FUNCTION_WORDS, stem, tokens
+from clario.ontology.normalize import FUNCTION_WORDS, stem, tokens, unwrap
 
 _BORDER = re.compile(r"[.!?;:\n(){}\[\]|…•*]|\s[-–—]+\s")
 _COMMA = re.compile(r"[,/]")
@@ -65,6 +66,7 @@ def places_of(words: Sequence[Word]) -> dict[str, list[int]]:
 def words_of(text: str) -> list[Word]:
     """The content words of a text with their offsets, clauses and parts of clauses."""
     words, clause, part, last = [], 0, 0, 0
+    text = unwrap(text)
     for token in tokens(text):
         between = text[last : token.start]
         clause += bool(_BORDER.search(between))
@@ -117,8 +119,9 @@ class PhraseMatcher:
 
 
 def nearest(words: Sequence[Word], places: Sequence[int], place: int) -> int:
-    """The nearest of some places to a place, in the same clause if there is one."""
-    return min(places, key=lambda other: (words[other].clause != words[place].clause, abs(other - place)))
+    """The nearest of some places, in order, to a place; in the same clause if there is one."""
+    at, clause = bisect_left(places, place), words[place].clause
+    return min(places[max(0, at - 1) : at + 1], key=lambda p: (words[p].clause != clause, abs(p - place)))
 
 
 def _together(words: Sequence[Word], found: tuple[int, ...]) -> bool:

@@ -16,9 +16,13 @@ import Stemmer
 # A change of what keys look like makes compiled releases of older versions unusable: count it up.
 KEY_VERSION = 1
 
-_WORD = re.compile(r"[^\W_]+(?:['’ʼ][^\W_]+)*")
+# Soft hyphens and zero-width marks stand inside words that were copied from pages.
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\ufeff"
+_WORD = re.compile(rf"[^\W_]+(?:['’ʼ{_INVISIBLE}]+[^\W_]+)*")
 _POSSESSIVE = re.compile(r"['’ʼ]s$", re.IGNORECASE)
-_APOSTROPHE = re.compile(r"['’ʼ]")
+_APOSTROPHE = re.compile(rf"['’ʼ{_INVISIBLE}]")
+# A line break inside a sentence: the line is long, and the next one goes on in lower case.
+_WRAP = re.compile(r"(?<=[^\n]{59}[\w,])\n(?=[a-z])")
 
 FUNCTION_WORDS = frozenset(
     """a an the this that these those some any of in on at to with for from by and or as into onto upon during
@@ -91,6 +95,12 @@ _IRREGULAR = {
     "worn": "wear",
 }
 
+# Adjectives and verbs in which the commonest complaints are told, where the ontology has the noun.
+_COMPLAINTS = frozenset(
+    """anxious bloated blind clumsy confused constipated deaf depressed dizzy drowsy fainted forgetful headachy
+    hoarse itchy lethargic numb obese pale shaky sleepy sneezy wheezy""".split()
+)
+
 _stemmer = Stemmer.Stemmer("english", 0)
 
 
@@ -130,13 +140,32 @@ def stem(word: str) -> str:
     return _IRREGULAR.get(stemmed, stemmed)
 
 
-def content(words: Iterable[str]) -> list[str]:
-    """The stems of the words that carry meaning, in order; of all words where none does."""
+def unwrap(text: str) -> str:
+    """A text with the line breaks inside its sentences turned into spaces; offsets stay true."""
+    return _WRAP.sub(" ", text)
+
+
+def inflects(base: str, word: str) -> bool:
+    """Whether a normalised word is another, or an inflection of it ("coughing" of "cough").
+
+    Not what it derives from: "mouth" is no inflection of "mouthing", though both have one stem.
+    """
+    longer = len(base) > 3 and len(word) >= len(base) and word.startswith(base[:-1])
+    return word == base or longer or word in _COMPLAINTS
+
+
+def meaning(words: Iterable[str]) -> list[str]:
+    """The words that carry meaning, in order; all words where none does."""
     words = [word for word in words if word]
     kept = [word for word in words[:-1] if word not in FUNCTION_WORDS]
     # "i" at the end is a numeral (VUR I), elsewhere the writer.
     kept += [word for word in words[-1:] if word not in FUNCTION_WORDS or (word == "i" and kept)]
-    return [stem(word) for word in kept or words]
+    return kept or words
+
+
+def content(words: Iterable[str]) -> list[str]:
+    """The stems of the words that carry meaning, in order."""
+    return [stem(word) for word in meaning(words)]
 
 
 def ordered_stems(name: str) -> list[str]:

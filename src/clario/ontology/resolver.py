@@ -13,7 +13,17 @@ from functools import cached_property
 from itertools import islice, product
 
 from clario.ontology.index import Index, Name, NameKind, NameTable
-from clario.ontology.normalize import FUNCTION_WORDS, content, key, key_of, ordered_stems, stem, tokens
+from clario.ontology.normalize import (
+    FUNCTION_WORDS,
+    content,
+    inflects,
+    key,
+    key_of,
+    meaning,
+    ordered_stems,
+    stem,
+    tokens,
+)
 
 _KIND_SCORE = {
     NameKind.LABEL: 1.0,
@@ -118,7 +128,7 @@ class Resolver:
         return sorted(best.values(), key=lambda c: (-c.score, c.hpo_id))[:limit]
 
     def _by_key(self, name: str) -> "_Found | None":
-        return self._found(name, self._lookup(name, key(name)))
+        return self._found(name, [n for n in self._lookup(name, key(name)) if _says(n.text, name)])
 
     def _by_spacing(self, name: str) -> "_Found | None":
         """Words written apart or together: head ache, nose bleed, hyper tension."""
@@ -267,6 +277,15 @@ def _form(name: str, asked: str) -> int:
     if [t.word for t in tokens(name)] == [t.word for t in tokens(asked)]:
         return 2
     return 3 if ordered_stems(name) == ordered_stems(asked) else 4
+
+
+def _says(name: str, asked: str) -> bool:
+    """Whether a name of the key asked for is really said: a word alone must be an inflection of it."""
+    if len(set(ordered_stems(name))) > 1:
+        return True
+    said, parts = ([token.word for token in tokens(text)] for text in (asked, name))
+    alone = meaning(said)
+    return said == parts or (len(parts) == len(set(alone)) == 1 and inflects(parts[0], alone[0]))
 
 
 def _compact(name: str) -> str:
