@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from itertools import chain
@@ -14,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from clario.corpus.associations import Association
     from clario.corpus.profiles import Profile, Profiles
+    from clario.corpus.teacher import Tally
 
 PROFILES_EPILOG = """
 **Examples**
@@ -26,6 +28,18 @@ clario corpus profiles en_product4.xml phenotype.hpoa --database ORPHA --corpus 
 phenotype.hpoa: https://hpo.jax.org/data/annotations. en_product4.xml: https://www.orphadata.com/phenotypes/.
 """
 
+DISTILL_EPILOG = """
+**Examples**
+
+clario corpus distill profiles.jsonl --server http://127.0.0.1:11434 --model gpt-oss:20b --output taught.jsonl
+
+clario corpus distill profiles.jsonl --api openai --server http://127.0.0.1:8000/v1 --model NAME
+--number 2000 --concurrency 16 --price-in 0.1 --price-out 0.5 --output taught.jsonl
+
+An API key is read from the environment variable CLARIO_API_KEY.
+"""
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
 app = typer.Typer(
     help="Make and check the corpus: diaries in lay words with HPO terms, spans and assertions.",
     no_args_is_help=True,
@@ -33,16 +47,18 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `profiles` a command of its own while it is the only one."""
-
-
 class Format(StrEnum):
     """How profiles are shown."""
 
     TABLE = "table"
     JSONL = "jsonl"
+
+
+class Api(StrEnum):
+    """What a chat server speaks."""
+
+    OLLAMA = "ollama"
+    OPENAI = "openai"
 
 
 class Database(StrEnum):
@@ -146,3 +162,102 @@ def _tell(found: "Profiles", release: str) -> None:
             fg="yellow",
             err=True,
         )  # fmt: skip
+
+
+@app.command(epilog=DISTILL_EPILOG)
+def distill(
+    profiles: Annotated[
+        Path, typer.Argument(metavar="PROFILES", help="What 'clario corpus profiles' wrote, JSON Lines.")
+    ],
+    server: Annotated[str, typer.Option(metavar="URL", help="The chat server; diaries are asked for there.")],
+    model: Annotated[str, typer.Option(metavar="TAG", help="The teacher, as the server names it.")],
+    output: Annotated[
+        Path, typer.Option(help="Diaries, JSON Lines; what failed stands in OUTPUT.failures.jsonl.")
+    ],
+    api: Annotated[Api, typer.Option(help="What the server speaks: Ollama's, or OpenAI's chat completions.")] = (
+        Api.OLLAMA
+    ),
+    number: Annotated[int | None, typer.Option(min=1, help="Diaries in all. Default: one a profile.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same styles and ids.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at once.")] = 4,
+    retries: Annotated[int, typer.Option(min=0, help="How often a refused answer is asked for again.")] = 3,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 300.0,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens read.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens written.")] = None,
+    release: Annotated[str | None, typer.Option(help="An HPO release of 'clario ontology list'.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an OUTPUT: what it holds is done.")] = False,
+) -> None:
+    """Have a chat server write diaries of profiles, with their entities; each is checked before it is kept.
+
+    The server names phenotypes, the release gives their ids. A refused answer is asked for again, with the reason.
+    """
+    from clario.corpus import teacher
+    from clario.corpus.chat import Api as ServerApi
+    from clario.corpus.chat import Server
+    from clario.corpus.ledger import Ledger
+    from clario.errors import ModelError
+    from clario.ontology.release import load
+    from clario.ontology.resolver import Resolver
+
+    place = Server(server, model, ServerApi(api))
+    index = load(release)
+    known = teacher.read_profiles(profiles, index)
+    jobs = teacher.jobs(known, number or len(known), seed)
+    price = None if price_in is None and price_out is None else (price_in or 0.0, price_out or 0.0)
+    with Ledger(output, index.release, resume=resume) as ledger:
+        before = sum(job.id in ledger.texts for job in jobs)
+        try:
+            with _progress(len(jobs), before, price) as watch:
+                tally = teacher.run(
+                    jobs, place, Resolver(index), ledger,
+                    retries=retries, concurrency=concurrency, timeout=timeout, watch=watch,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            typer.secho(f"clario: interrupted{_kept(ledger.texts)}", fg="red", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except ModelError as error:
+            raise ModelError(f"{error}{_kept(ledger.texts)}") from None
+    if tally.failed:
+        typer.secho(f"clario: {tally.failed} given up, see {output}.failures.jsonl", fg="red", err=True)
+        raise typer.Exit(1)
+
+
+def _kept(done: Sized) -> str:
+    return f"; what is done is kept ({len(done):,} diaries), continue with --resume" if done else ""
+
+
+@contextmanager
+def _progress(total: int, before: int, price: tuple[float, float] | None) -> "Iterator[Callable[[Tally], None]]":
+    """A progress bar on the standard error for a person who looks, and in the end what came of the run."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+    told = ""
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+    # A diary may take a minute: the time left is told from those of the last ten.
+    with Progress(
+        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), speed_estimate_period=600
+    ) as bar:
+        task = bar.add_task("diaries", total=total, completed=before, told=told)
+
+        def watch(tally: "Tally") -> None:
+            nonlocal told
+            told = _told(tally, price)
+            bar.update(task, completed=before + tally.done + tally.failed, told=told)
+
+        try:
+            yield watch
+        finally:
+            bar.stop()
+            if told:
+                typer.echo(told, err=True)
+
+
+def _told(tally: "Tally", price: tuple[float, float] | None) -> str:
+    told = (
+        f"{tally.done:,} done, {tally.failed:,} given up, {tally.refused:,} answers refused; "
+        f"{tally.tokens_in:,} tokens in, {tally.tokens_out:,} out"
+    )
+    if price is None:
+        return told
+    return f"{told}; cost {(tally.tokens_in * price[0] + tally.tokens_out * price[1]) / 1e6:,.4f}"
