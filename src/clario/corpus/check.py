@@ -15,7 +15,7 @@ from clario.ontology.index import Index
 FEWEST_WORDS, MOST_WORDS = 10, 160
 WITH_TERMS = frozenset({EntityType.SYMPTOM, EntityType.LAB_MARKER})
 LONG_PHRASE = 5  # words; a shorter quote may stand in two texts by chance
-NEAR = 0.7  # share of five-word sequences in common from which two texts are near duplicates
+NEAR = 0.7  # similarity (see duplicates.py) from which two texts are near duplicates
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
