@@ -1,20 +1,26 @@
 """Write Extractions as they come: JSON lines, one JSON array, or CSV with an entity a row.
 
 A file is written aside as `NAME.partial` and renamed when it is whole; an interrupted one stays there,
-and JSON lines can be continued from it.
+and JSON lines can be continued from it. While a run writes it, it is locked.
 """
 
 import csv
 import json
 import os
+import shutil
+import stat
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from clario.entities import Entity, Extraction
 from clario.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
 
 FORMATS = ("table", "json", "jsonl", "csv")
 COLUMNS = (
@@ -38,6 +44,16 @@ COLUMNS = (
 )
 
 
+class Sink(Protocol):
+    """What a writer needs of a text file."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> None:
+        """Pass on what was taken."""
+
+
 class Writer(Protocol):
     """Takes Extractions one by one."""
 
@@ -51,7 +67,7 @@ class Writer(Protocol):
 class JsonLines:
     """One Extraction a line, flushed line by line."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
 
     def write(self, extraction: Extraction) -> None:
@@ -65,7 +81,7 @@ class JsonLines:
 class JsonArray:
     """One JSON array of all Extractions."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file, self._lead = file, "["
 
     def write(self, extraction: Extraction) -> None:
@@ -80,7 +96,7 @@ class JsonArray:
 class Csv:
     """One entity a row; a text without entities has none."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(COLUMNS)
@@ -116,76 +132,145 @@ def _row(extraction: Extraction, entity: Entity) -> list[object]:
     ]
 
 
-def writer(format: str, file: IO[str]) -> Writer:
+def writer(format: str, file: Sink) -> Writer:
     """The writer of a format other than "table"."""
     kinds: dict[str, type[JsonLines | JsonArray | Csv]] = {"jsonl": JsonLines, "json": JsonArray, "csv": Csv}
     return kinds[format](file)
 
 
 def partial(output: Path) -> Path:
-    """Where an output stands until it is whole."""
-    return output.with_name(output.name + ".partial")
+    """Where an output stands until it is whole; beside the file itself where `output` is a link."""
+    return Path(os.path.realpath(output) + ".partial")
 
 
 @contextmanager
-def opened(output: Path, format: str, *, resume: bool) -> Iterator[Writer]:
-    """A writer to a file that is renamed to its name when the block ends well, and else stays partial.
+def opened(
+    output: Path, format: str, *, made_with: tuple[str, str] | None = None
+) -> Iterator[tuple[Writer, Counter[str]]]:
+    """A file that is renamed to its name when the block ends well, and else stays partial.
 
-    A device or a pipe is written to as it is.
+    It takes the permissions of the file it replaces. A device or a pipe is written to as it is.
+
+    Args:
+        made_with: model and release, to continue an interrupted or finished file of JSON lines that was made
+            with them; None begins anew. A partial file in another format is of no use and is overwritten.
+
+    Yields:
+        The writer, and the ids that are in the file already, with how often each is.
 
     Raises:
-        OutputError: the file cannot be written, or an interrupted one stands there and is not to be continued.
+        OutputError: the file cannot be written, another run is writing it, an interrupted one stands there and
+            is not to be continued, or the one to continue is not ours or was made with other than `made_with`.
     """
-    aside = output if output.exists() and not output.is_file() else partial(output)
-    if aside != output and aside.exists() and not resume:
-        raise OutputError(f"{aside} is left from an interrupted run: continue it with --resume, or delete it")
     try:
-        with aside.open("a" if resume else "w", encoding="utf-8", newline="") as file:
-            target = writer(format, file)
-            yield target
-            target.close()
-        if aside != output:
-            _put(aside, output)
+        if output.exists() and not output.is_file():
+            with output.open("w", encoding="utf-8", newline="") as file:
+                yield from _written(format, file, Counter())
+        else:
+            with _locked(partial(output)) as handle:
+                yield from _replacing(handle, Path(os.path.realpath(output)), format, made_with)
+    except BrokenPipeError:
+        raise  # somebody stopped reading
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror or error}") from None
 
 
-def _put(aside: Path, output: Path) -> None:
-    """Give a whole file its name, once its bytes are on the disk."""
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
+def _written(format: str, file: Sink, done: Counter[str]) -> Iterator[tuple[Writer, Counter[str]]]:
+    target = writer(format, file)
+    yield target, done
+    target.close()
+
+
+def _replacing(
+    handle: int, output: Path, format: str, made_with: tuple[str, str] | None
+) -> Iterator[tuple[Writer, Counter[str]]]:
+    aside = partial(output)
+    try:
+        done = _begun(handle, output, format, made_with)
+        with open(handle, "a", encoding="utf-8", newline="", closefd=False) as file:
+            yield from _written(format, file, done)
+    except BaseException:
+        if os.fstat(handle).st_size == 0:  # nothing that is worth keeping
+            with suppress(OSError):
+                aside.unlink()
+        raise
+    os.fsync(handle)
+    with suppress(OSError):  # not every file system has permissions
+        aside.chmod(_mode(output))
+    if sys.platform == "win32":
+        os.close(handle)  # an open file has to keep its name there
     os.replace(aside, output)
 
 
-def done(output: Path, model: str, hpo_release: str) -> Counter[str]:
-    """The ids that an interrupted or finished file of JSON lines holds already, and how often each.
-
-    Prepares the file to be continued: it is put aside as partial, and a half-written last line is cut off.
-
-    Raises:
-        OutputError: the file cannot be read, is not ours, or was made with another model or release.
-    """
-    aside = partial(output)
+@contextmanager
+def _locked(aside: Path) -> Iterator[int]:
+    """A handle on the partial file, readable by its owner alone; other runs are kept out until it is closed."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(aside, flags, 0o600)
     try:
-        if not aside.exists() and output.exists():
-            aside.write_bytes(output.read_bytes())
-        if not aside.exists():
-            return Counter()
-        return Counter(_ids(aside, model, hpo_release))
-    except OSError as error:
-        raise OutputError(f"{output}: {error.strerror or error}") from None
+        if not _lock(handle, aside):
+            raise OutputError(f"{aside}: another run is writing it")
+        with suppress(OSError):
+            aside.chmod(0o600)
+        yield handle
+    finally:
+        with suppress(OSError):  # closed already
+            os.close(handle)
 
 
-def _ids(aside: Path, model: str, hpo_release: str) -> Iterable[str]:
+def _lock(handle: int, aside: Path) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    try:
+        return os.path.samestat(os.fstat(handle), aside.stat())
+    except FileNotFoundError:  # the other run has just finished it
+        return False
+
+
+def _mode(output: Path) -> int:
+    try:
+        return stat.S_IMODE(output.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def _begun(handle: int, output: Path, format: str, made_with: tuple[str, str] | None) -> Counter[str]:
+    """Make the partial file ready to be continued, or empty. The ids that are in it."""
+    aside, size = partial(output), os.fstat(handle).st_size
+    if made_with is None:
+        if size and format == "jsonl":
+            raise OutputError(f"{aside} is left from an interrupted run: continue it with --resume, or delete it")
+        os.ftruncate(handle, 0)
+        return Counter()
+    source = aside if size else output
+    if not source.exists():
+        return Counter()
+    ids, whole = _ids(source, made_with)
+    if source == output:
+        with output.open("rb") as finished, open(handle, "wb", closefd=False) as file:
+            shutil.copyfileobj(finished, file)
+    os.ftruncate(handle, whole)  # a half-written last line goes
+    return Counter(ids)
+
+
+def _ids(path: Path, made_with: tuple[str, str]) -> tuple[list[str], int]:
+    """The ids of a file of JSON lines, and the bytes that its whole lines have."""
     ids, whole = list[str](), 0
-    with aside.open("rb") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 break
-            ids.append(_id(line, f"{aside}, line {number}", (model, hpo_release)))
+            ids.append(_id(line, f"{path}, line {number}", made_with))
             whole += len(line)
-    os.truncate(aside, whole)
-    return ids
+    return ids, whole
 
 
 def _id(line: bytes, where: str, made_with: tuple[str, str]) -> str:
@@ -193,9 +278,10 @@ def _id(line: bytes, where: str, made_with: tuple[str, str]) -> str:
         record = json.loads(line)
         identifier, made = record["id"], (record["model"], record["hpo_release"])
     except (ValueError, KeyError, TypeError):
-        raise OutputError(
-            f"{where}: not an Extraction; --resume continues only files of 'clario extract'"
-        ) from None
+        made = None
+    # Raised out here: within, the error would keep the line, which quotes a diary.
+    if made is None:
+        raise OutputError(f"{where}: not an Extraction; --resume continues only files of 'clario extract'")
     if made != made_with:
         raise OutputError(
             f"{where}: made with {made[0]}, HPO {made[1]}, not with {made_with[0]}, HPO {made_with[1]}"

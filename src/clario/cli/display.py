@@ -1,12 +1,13 @@
 """What a person sees on a terminal: the text with its spans marked, and a table of what was found."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clario.cli.console import console, one_line, printable
 from clario.entities import Assertion, Entity, EntityType, Extraction, Failure
 from clario.pipeline import Diary
 
@@ -31,22 +32,33 @@ class Display:
     """A writer for the terminal. It keeps the texts on their way in, to show them beside what was found."""
 
     def __init__(self) -> None:
-        self._console = Console()
-        self._texts: deque[tuple[str, str]] = deque()
+        self._console = console()
+        self._items: deque[Diary | Failure] = deque()
+        self._text = ""
 
-    def remember(self, items: "Iterable[Diary | Failure]") -> "Iterator[Diary | Failure]":
-        """Pass the inputs on, keeping each text until its result comes (results keep their order)."""
+    def follow(
+        self,
+        items: "Iterable[Diary | Failure]",
+        read: "Callable[[Iterable[Diary | Failure]], Iterable[Extraction | Failure]]",
+    ) -> "Iterator[Extraction | Failure]":
+        """Have the inputs read, with the text at hand of the result that is given on.
+
+        Args:
+            read: gives one result an input, in their order; ids may be doubled.
+        """
+        for result in read(self._remember(items)):
+            item = self._items.popleft()
+            self._text = item.text if isinstance(item, Diary) else ""
+            yield result
+
+    def _remember(self, items: "Iterable[Diary | Failure]") -> "Iterator[Diary | Failure]":
         for item in items:
-            if isinstance(item, Diary):
-                self._texts.append((item.id, item.text))
+            self._items.append(item)
             yield item
 
     def write(self, extraction: Extraction) -> None:
-        """Show one Extraction under its text."""
-        identifier, text = self._texts.popleft()
-        while identifier != extraction.id:  # those between failed
-            identifier, text = self._texts.popleft()
-        show(extraction, text, self._console)
+        """Show the Extraction that was given on last, under its text."""
+        show(extraction, self._text, self._console)
 
     def close(self) -> None:
         """Say what the output is not."""
@@ -59,7 +71,7 @@ def show(extraction: Extraction, text: str, console: Console) -> None:
     Args:
         text: the text that was read; its control characters are not sent to the terminal.
     """
-    console.rule(f"{extraction.id} · {extraction.model} · HPO {extraction.hpo_release}")
+    console.rule(one_line(f"{extraction.id} · {extraction.model} · HPO {extraction.hpo_release}"))
     console.print(_marked(text, extraction.entities), soft_wrap=False)
     if extraction.entities:
         console.print(_table(extraction.entities))
@@ -68,12 +80,11 @@ def show(extraction: Extraction, text: str, console: Console) -> None:
     if extraction.ts_event_hint:
         console.print(f"It tells of {extraction.ts_event_hint}.")
     for warning in extraction.warnings:
-        console.print(f"Warning: {warning}", style="yellow")
+        console.print(f"Warning: {one_line(warning)}", style="yellow")
 
 
 def _marked(text: str, entities: tuple[Entity, ...]) -> Text:
-    # One code point for one: offsets stay true, and no escape sequence of a diary reaches the terminal.
-    marked = Text("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text))
+    marked = Text(printable(text))
     for entity in entities:
         marked.stylize(f"{_STYLES[entity.assertion]} {_COLOURS[entity.type]}", entity.start, entity.end)
     return marked
@@ -85,7 +96,7 @@ def _table(entities: tuple[Entity, ...]) -> Table:
         sure = f"{entity.confidence:.2f}"
         table.add_row(
             _marked(entity.name_colloquial, ()),
-            entity.hpo_label or entity.name_canonical,
+            one_line(entity.hpo_label or entity.name_canonical),
             entity.hpo_id or "-",
             Text(entity.type, _COLOURS[entity.type]),
             Text(entity.assertion, _STYLES[entity.assertion]),

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clario.cli.console import check_release, console, one_line, standard_output, tell
+
 if TYPE_CHECKING:
     from datetime import date
 
     from clario.entities import Extraction, Failure
-    from clario.pipeline import Diary
+    from clario.pipeline import Clario, Diary
     from clario.writing import Writer
 
 EPILOG = """
@@ -61,33 +63,41 @@ def extract(
         str | None,
         typer.Option(help="Day the diaries were written (2026-11-25), for 'yesterday' and the like."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted --output file.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue an --output file of jsonl: an id that is in it is done, and stays as it is even if its "
+            "text or the options have changed since. Model and release must be those it was made with.",
+        ),
+    ] = False,
 ) -> None:
     """Find what patients tell in their diaries, and name it in HPO terms."""
     shape = _shape(files, text, format, output, resume)
-    from clario.extraction.dates import parse_recorded
-    from clario.pipeline import Clario
-
-    day = parse_recorded(recorded) if recorded else None
-    clario = Clario(model, release)
+    _keep_inputs(files or [], output)
+    day = _day(recorded)
+    clario = _clario(model, release)
     inputs, total = _inputs(files or [], text, day)
-    before = Counter[str]()
-    if output and resume:
-        from clario.writing import done
-
-        before = done(output, clario.model, clario.resolver.release)
+    made_with = (clario.model, clario.resolver.release) if resume else None
     try:
-        with _sink(shape, output, resume) as sink:
-            todo = clario.extract_many(_seen(sink, _without(inputs, before)))
-            with _progress(todo, total, before.total()) as results:
-                failed = _run(results, sink, min_confidence)
+        with _sink(shape, output, made_with) as (sink, before):
+            results = _results(clario, sink, _without(inputs, before))
+            with _progress(results, total, before.total()) as watched:
+                failed = _write(watched, sink, min_confidence)
     except KeyboardInterrupt:
-        kept = "; what is done is kept, continue with --resume" if output and shape is Format.JSONL else ""
-        typer.secho(f"clario: interrupted{kept}", fg="red", err=True)
+        tell(f"interrupted{_kept(shape, output)}")
         raise typer.Exit(INTERRUPTED) from None
     if failed:
-        typer.secho(f"clario: {failed} input(s) failed; the others are done", fg="red", err=True)
+        tell(f"{failed} input(s) failed; the others are done")
         raise typer.Exit(1)
+
+
+def _kept(shape: Format, output: Path | None) -> str:
+    from clario.writing import partial
+
+    if output is None or shape is not Format.JSONL or not partial(output).exists():
+        return ""
+    return "; what is done is kept, continue with --resume"
 
 
 def _shape(
@@ -103,6 +113,40 @@ def _shape(
     if output and shape is Format.TABLE:
         raise typer.BadParameter("a table is for the terminal; give --output with json, jsonl or csv")
     return shape
+
+
+def _keep_inputs(files: list[str], output: Path | None) -> None:
+    """Refuse to write over what is read, under any of its names."""
+    from clario.reading import overwritten
+    from clario.writing import partial
+
+    for target in (output, partial(output)) if output else ():
+        if (path := overwritten(target, files)) is not None:
+            raise typer.BadParameter(one_line(f"--output would overwrite the input {path}"))
+
+
+def _day(recorded: str | None) -> "date | None":
+    from clario.errors import InputError
+    from clario.extraction.dates import parse_recorded
+
+    try:
+        return parse_recorded(recorded) if recorded else None
+    except InputError as error:
+        raise typer.BadParameter(one_line(str(error)), param_hint="--recorded") from None
+
+
+def _clario(model: str | None, release: str | None) -> "Clario":
+    from clario.errors import ModelError
+    from clario.extraction.base import available
+    from clario.pipeline import Clario
+
+    check_release(release)
+    try:
+        return Clario(model, release)
+    except ModelError as error:
+        if model is None or model in available():  # there, but it cannot be loaded
+            raise
+        raise typer.BadParameter(one_line(str(error)), param_hint="--model") from None
 
 
 def _inputs(
@@ -127,27 +171,32 @@ def _without(inputs: "Iterable[Diary | Failure]", before: Counter[str]) -> "Iter
 
 
 @contextmanager
-def _sink(shape: Format, output: Path | None, resume: bool) -> "Iterator[Writer]":
+def _sink(
+    shape: Format, output: Path | None, made_with: tuple[str, str] | None
+) -> "Iterator[tuple[Writer, Counter[str]]]":
+    """Where results go, and the ids that are there already."""
     from clario import writing
 
     if output:
-        with writing.opened(output, shape, resume=resume) as sink:
-            yield sink
+        with writing.opened(output, shape, made_with=made_with) as opened:
+            yield opened
         return
     if shape is Format.TABLE:
         from clario.cli.display import Display
 
-        sink = Display()
+        sink: Writer = Display()
     else:
-        sink = writing.writer(shape, sys.stdout)
-    yield sink
+        sink = writing.writer(shape, standard_output())
+    yield sink, Counter()
     sink.close()
 
 
-def _seen(sink: "Writer", inputs: "Iterator[Diary | Failure]") -> "Iterator[Diary | Failure]":
-    """The inputs, past a display that wants their texts."""
-    remember = getattr(sink, "remember", None)
-    return remember(inputs) if remember else inputs
+def _results(
+    clario: "Clario", sink: "Writer", inputs: "Iterable[Diary | Failure]"
+) -> "Iterable[Extraction | Failure]":
+    """What the inputs hold, past a display that wants their texts."""
+    follow = getattr(sink, "follow", None)
+    return follow(inputs, clario.extract_many) if follow else clario.extract_many(inputs)
 
 
 @contextmanager
@@ -158,10 +207,9 @@ def _progress(
     if not sys.stderr.isatty() or (total is not None and total < _PROGRESS_FROM):
         yield results
         return
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console(stderr=True)) as bar:
         task = bar.add_task("diaries", total=total, completed=completed)
         yield _counted(results, lambda: bar.advance(task))
 
@@ -174,7 +222,7 @@ def _counted(
         advance()
 
 
-def _run(results: "Iterable[Extraction | Failure]", sink: "Writer", min_confidence: float) -> int:
+def _write(results: "Iterable[Extraction | Failure]", sink: "Writer", min_confidence: float) -> int:
     """Write each result as it comes; name each failure. The number of failures."""
     from clario.entities import Failure
 
@@ -182,7 +230,7 @@ def _run(results: "Iterable[Extraction | Failure]", sink: "Writer", min_confiden
     for result in results:
         if isinstance(result, Failure):
             failed += 1
-            typer.secho(f"clario: {_named(result)}", fg="red", err=True)
+            tell(_named(result))
         else:
             sink.write(_confident(result, min_confidence))
     return failed

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clario.cli.console import check_release, console, echo, one_line
+
 if TYPE_CHECKING:
     from clario.ontology.resolver import Resolution, Resolver
 
@@ -31,11 +33,12 @@ def resolve(
     from clario.ontology import release as releases
     from clario.ontology.resolver import Resolver
 
+    check_release(release)
     resolver = Resolver(releases.load(release))
     answers = [(name, resolver.resolve(name)) for name in names]
     if (format or ("table" if sys.stdout.isatty() else "json")) == "json":
         for name, answer in answers:
-            typer.echo(json.dumps(_record(resolver, name, answer, candidates), ensure_ascii=False))
+            echo(json.dumps(_record(resolver, name, answer, candidates), ensure_ascii=False))
     else:
         _print(resolver, answers, candidates)
     if any(answer.hpo_id is None for _, answer in answers):
@@ -55,7 +58,6 @@ def _candidates(resolver: "Resolver", name: str, answer: "Resolution", limit: in
 
 
 def _print(resolver: "Resolver", answers: "list[tuple[str, Resolution]]", candidates: int) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("query", "HPO", "label", "match", "by the name", "score", box=None, pad_edge=False)
@@ -67,10 +69,10 @@ def _print(resolver: "Resolver", answers: "list[tuple[str, Resolution]]", candid
             answer.name or "",
             f"{answer.score:.2f}",
         )
-        table.add_row(query, *found, style="bold")
+        table.add_row(*map(one_line, (query, *found)), style="bold")
         for c in _candidates(resolver, query, answer, candidates):
-            table.add_row("", c.hpo_id, c.label, "candidate", c.name, f"{c.score:.2f}")
-    Console().print(table)
+            table.add_row("", *map(one_line, (c.hpo_id, c.label, "candidate", c.name, f"{c.score:.2f}")))
+    console().print(table)
 
 
 def models() -> None:
@@ -84,13 +86,12 @@ def models() -> None:
     if not sys.stdout.isatty():
         typer.echo(json.dumps(found))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("model", "", "found at", box=None, pad_edge=False)
     for model in found:
         table.add_row(str(model["name"]), "default" if model["default"] else "", str(model["entry_point"]))
-    Console().print(table)
+    console().print(table)
 
 
 def schema() -> None:

@@ -1,7 +1,6 @@
 """`clario ontology`: the releases of HPO that names are resolved with."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clario.cli.console import check_release, console, one_line, printable
+
 if TYPE_CHECKING:
     from clario.ontology.index import Index
     from clario.ontology.migrate import Change
     from clario.ontology.obo import Ontology
     from clario.ontology.release import Manifest
     from clario.paths import Progress
-
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # could steer the terminal
 
 app = typer.Typer(
     help="See, update, compare and build releases of the Human Phenotype Ontology.",
@@ -76,6 +75,7 @@ def use(
     """Choose the release that is used where none is named; 'shipped' takes the choice back."""
     from clario.ontology import release as releases
 
+    check_release(release)
     typer.echo(f"HPO {releases.use(release).release} is now in use", err=True)
 
 
@@ -229,12 +229,11 @@ def _tell_built(manifest: "Manifest", in_use: bool) -> None:
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    shown = console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("Downloading", total=None)
 
         def update(count: int, total: int | None) -> None:
@@ -253,19 +252,18 @@ def _print_json(value: object) -> None:
 
 
 def _print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, emoji=False, highlight=False)
+    title = one_line(title)
     if not (rows := list(rows)):
-        console.print(f"{title}: none")
+        console().print(f"{title}: none")
         return
     table = Table(title=title or None, title_justify="left", show_header=any(head))
     for name in head:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(_CONTROL.sub("\ufffd", cell) for cell in row))
-    console.print(table)
+        table.add_row(*map(printable, row))
+    console().print(table)
 
 
 def _plain(value: object) -> str:
