@@ -1,5 +1,6 @@
 """`clario extract`: diaries in, HPO terms out."""
 
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -122,7 +123,8 @@ def _keep_inputs(files: list[str], output: Path | None) -> None:
 
     for target in (output, partial(output)) if output else ():
         if (path := overwritten(target, files)) is not None:
-            raise typer.BadParameter(one_line(f"--output would overwrite the input {path}"))
+            name = "on the standard input" if path == "-" else path
+            raise typer.BadParameter(one_line(f"--output would overwrite the input {name}"))
 
 
 def _day(recorded: str | None) -> "date | None":
@@ -232,8 +234,22 @@ def _write(results: "Iterable[Extraction | Failure]", sink: "Writer", min_confid
             failed += 1
             tell(_named(result))
         else:
-            sink.write(_confident(result, min_confidence))
+            with _unbroken():
+                sink.write(_confident(result, min_confidence))
     return failed
+
+
+@contextmanager
+def _unbroken() -> Iterator[None]:
+    """Hold Ctrl-C back while a result is written: Pydantic would turn it into an error of its own."""
+    pressed = list[int]()
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _named(failure: "Failure") -> str:
