@@ -18,8 +18,9 @@ import pytest
 
 from clario import pipeline, writing
 from clario.cli import main
+from clario.extraction import base
 
-CLARIO = [sys.executable, "-c", "from clario.cli import main; main()", "extract"]
+CLARIO = [sys.executable, "-c", "from clario.cli import main; main()", "extract", "--model", "lexicon"]
 TEXT = "Mouth so dry today. No fever."
 
 
@@ -42,6 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with monkeypatch.context() as patch:
             patch.chdir(tmp_path)
+            patch.setattr(base, "DEFAULT", "lexicon")  # these tests are of the command, not of the model
             patch.setattr(sys, "argv", ["clario", *command.split(), *map(str, args)])
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
             patch.setattr(sys, "stdout", out)
@@ -395,7 +397,16 @@ def test_resuming_refuses_what_is_not_its_own(run: Run, tmp_path: Path) -> None:
 def test_a_closed_pipe_is_no_error_message(run: Run, tmp_path: Path) -> None:
     source = _many(tmp_path / "many.jsonl", 300)
     command = " ".join(
-        ["exec", sys.executable, "-c", "'from clario.cli import main; main()'", "extract", str(source)]
+        [
+            "exec",
+            sys.executable,
+            "-c",
+            "'from clario.cli import main; main()'",
+            "extract",
+            "--model",
+            "lexicon",
+            str(source),
+        ]
     )
     done = subprocess.run(
         ["bash", "-c", f"({command}) | head -n 1; exit ${{PIPESTATUS[0]}}"], capture_output=True, timeout=60

@@ -65,7 +65,7 @@ class Clario:
             self.extractor = extractor
         else:
             self.resolver = Resolver(releases.load(release))
-            self.extractor = base.create(extractor or base.DEFAULT, self.resolver)
+            self.extractor = base.create(extractor, self.resolver) if extractor else base.default(self.resolver)
 
     @property
     def model(self) -> str:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import typer
 
-from clario.cli import check, corpus, evaluate, extract, lookup, ontology
+from clario.cli import check, corpus, evaluate, extract, lookup, ontology, train
 from clario.cli.console import tell
 from clario.errors import ClarioError
 
@@ -33,6 +33,7 @@ app.command("schema")(lookup.schema)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.add_typer(ontology.app, name="ontology")
 corpus.app.command("check", epilog=check.EPILOG)(check.check)
+app.add_typer(train.app, name="train")
 app.add_typer(corpus.app, name="corpus")
 
 

@@ -15,7 +15,9 @@ from clario.errors import ModelError
 from clario.ontology.resolver import Resolver
 
 GROUP = "clario.extractors"
-DEFAULT = "lexicon"
+DEFAULT = "mini"
+"""Chosen on the validation diaries; see docs/LOG.md."""
+FALLBACK = "lexicon"
 
 
 class Extractor(ABC):
@@ -43,6 +45,14 @@ class Extractor(ABC):
 def available() -> dict[str, EntryPoint]:
     """The installed extractors by name."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def default(resolver: Resolver) -> Extractor:
+    """The default extractor; the fallback where it was not made for the release in use, or cannot be loaded."""
+    try:
+        return create(DEFAULT, resolver)
+    except ModelError:
+        return create(FALLBACK, resolver)
 
 
 def create(name: str, resolver: Resolver) -> Extractor:

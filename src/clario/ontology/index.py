@@ -101,6 +101,13 @@ class Index:
         self._archive = archive
 
     @cached_property
+    def sha256(self) -> str:
+        """The checksum of the compiled index: what is made for one index, such as term vectors, names it."""
+        from clario.paths import sha256_of
+
+        return sha256_of(self._archive)
+
+    @cached_property
     def ids(self) -> list[str]:
         """Ids of all live terms, sorted."""
         ids: list[str] = self._terms["ids"]

@@ -1,0 +1,1 @@
+"""Training of Clario's own models. PyTorch is imported here and nowhere else."""
