@@ -3,6 +3,9 @@
 One pass tags the words (B, I, O of each type) and tells the assertion of each mention; the states of the
 mention, in its diary, are compared with the vectors of all terms. The canonical name of a symptom or laboratory
 marker is the label of its term; where no term is near enough, or none is asked for, it is the quote.
+
+Diaries in indirect words taught it; what stands in a text in the plain words of the ontology, and it passed
+over, the lexicon adds.
 """
 
 import math
@@ -16,6 +19,7 @@ from clario.entities import Assertion, EntityType, Mention
 from clario.errors import ModelError
 from clario.extraction import wordlist
 from clario.extraction.base import Extractor
+from clario.extraction.lexicon import LexiconExtractor
 from clario.ontology import dense
 from clario.ontology.dense import Near, TermVectors
 from clario.ontology.encoder import LINKER, TAGGER, Encoder, Reading, workers
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from clario.ontology.encoder import Floats
 
 FOLDER = Path(__file__).parent / "data" / "mini"
+PLAIN = 0.5  # confidence from which the lexicon is believed where mini saw nothing; phrases nearly said are not
 _TYPES = tuple(EntityType(name) for name in ("symptom", "lab_marker", "med", "trigger", "behavior"))
 _ASSERTIONS = tuple(Assertion(name) for name in ("present", "past", "absent", "other", "hypothetical"))
 _WITH_TERMS = frozenset({EntityType.SYMPTOM, EntityType.LAB_MARKER})
@@ -60,18 +65,20 @@ class MiniExtractor(Extractor):
     def __init__(self, resolver: Resolver, folder: Path = FOLDER) -> None:
         super().__init__(resolver)
         self.encoder = Encoder(folder)
-        self.version = str(self.encoder.manifest["version"])
+        self.version = f"{self.encoder.manifest['version']}+lexicon.{LexiconExtractor.version}"
         if self.encoder.manifest["index_sha256"] != resolver.index.sha256:
             raise ModelError(
                 f"mini's vectors of terms are not of HPO {resolver.release} as compiled here; use the shipped "
                 "release ('clario ontology use shipped') or another model (--model lexicon)"
             )
         self._medicines = wordlist.load("medicines")
+        self._lexicon = LexiconExtractor(resolver)
 
     def extract(self, texts: Sequence[str]) -> list[list[Mention]]:
         """The mentions of each text; see `Extractor.extract`."""
         found = self.find(texts)
-        return [[self._mention(text, one) for one in ones] for text, ones in zip(texts, found, strict=True)]
+        read = [[self._mention(text, one) for one in ones] for text, ones in zip(texts, found, strict=True)]
+        return [_with_plain(own, plain) for own, plain in zip(read, self._lexicon.extract(texts), strict=True)]
 
     def find(self, texts: Sequence[str]) -> list[list[Found]]:
         """The mentions of each text with what their confidence is told from; texts are read side by side."""
@@ -156,6 +163,17 @@ class MiniExtractor(Extractor):
     def _medicine(self, quote: str) -> str:
         listed = self._medicines.find(quote, tokens(quote))
         return listed[0].canonical if listed else quote
+
+
+def _with_plain(read: list[Mention], plain: Sequence[Mention]) -> list[Mention]:
+    """What was read, and what stands there in plain words (a name, word for word) that was passed over."""
+    missed = [
+        mention
+        for mention in plain
+        if mention.confidence >= PLAIN
+        and not any(mention.start < own.end and own.start < mention.end for own in read)
+    ]
+    return sorted([*read, *missed], key=lambda mention: (mention.start, mention.end))
 
 
 def features(found: Found) -> list[float]:

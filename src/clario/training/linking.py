@@ -228,7 +228,7 @@ class Teacher:
         keys = np.concatenate([names, said[having]])
         with half(self.device):
             found = vectors_of(linker, self.table, np.concatenate([rows, keys]), (14,))
-        spans = torch.tensor([(place, m.first, m.last) for place, m in mentions], device=self.device)
+        spans = self._on(np.array([(place, m.first, m.last) for place, m in mentions], np.int64).reshape(-1, 3))
         queries = torch.cat([linker.unit(mean_of(states, spans)), found[: len(rows)]])
         allowed = self._allowed(terms, [m.also for _, m in mentions])
         return self._contrast(queries, found[len(rows) :], self.terms[self._on(keys)], allowed, self._on(having))
@@ -255,5 +255,7 @@ class Teacher:
         far = far.masked_fill(allowed[:, self.terms], _NEVER).logsumexp(1)
         against = torch.logaddexp(negative, far)
         loss = functional.softplus(against - near.diagonal()).mean()
+        if not len(having):
+            return loss
         right = near[having, len(queries) + torch.arange(len(having), device=self.device)]
         return loss + functional.softplus(against[having] - right).mean()

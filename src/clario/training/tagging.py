@@ -142,6 +142,8 @@ class Lessons:
         words, tags, inside = arrays(diaries, self._device)
         spans, assertions = self._spans(diaries)
         loss = tagger.likelihood(tagger.words(states, words), tags, inside)
+        if not len(spans):
+            return loss
         told = tagger.assertions(states, spans)
         return loss + self._settings.assertion * functional.cross_entropy(told, assertions, weight=self._weights)
 
