@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clario.cli.console import console
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -80,7 +82,6 @@ def _record(
 
 
 def _print(spreads: "Mapping[str, Spread]", agreements: "Mapping[str, Agreement]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     for title, records in (("Spread", spreads), ("Two annotators", agreements)):
@@ -88,7 +89,7 @@ def _print(spreads: "Mapping[str, Spread]", agreements: "Mapping[str, Agreement]
         table = Table(title, *(rows or ["-"]), box=None, pad_edge=False)
         for name in next(iter(rows.values()), {}):
             table.add_row(name, *(row[name] for row in rows.values()))
-        Console().print(table)
+        console().print(table)
 
 
 def _flat(record: "Mapping[str, Any]") -> "list[tuple[str, str]]":

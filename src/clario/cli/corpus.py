@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clario.cli.console import console
+
 if TYPE_CHECKING:
     from clario.corpus.associations import Association
     from clario.corpus.profiles import Profile, Profiles
@@ -138,14 +140,13 @@ def _write(found: "tuple[Profile, ...]", release: str, output: Path | None) -> N
 
 
 def _print_table(found: "tuple[Profile, ...]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("disease", "name", "phenotypes", box=None, pad_edge=False)
     for profile in found:
         name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in profile.name)
         table.add_row(profile.disease, name, ", ".join(p.label for p in profile.phenotypes))
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console().print(table)
 
 
 def _tell(found: "Profiles", release: str) -> None:
@@ -229,14 +230,13 @@ def _kept(done: Sized) -> str:
 @contextmanager
 def _progress(total: int, before: int, price: tuple[float, float] | None) -> "Iterator[Callable[[Tally], None]]":
     """A progress bar on the standard error for a person who looks, and in the end what came of the run."""
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
     told = ""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
     # A diary may take a minute: the time left is told from those of the last ten.
     with Progress(
-        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), speed_estimate_period=600
+        *columns, console=console(stderr=True), disable=not sys.stderr.isatty(), speed_estimate_period=600
     ) as bar:
         task = bar.add_task("diaries", total=total, completed=before, told=told)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clario.cli.console import console
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -76,10 +78,9 @@ def evaluate(
 
 def _progress(diaries: "Iterable[GoldDiary]") -> "Iterable[GoldDiary]":
     """A progress bar on the standard error for a person who looks: a large model takes its time."""
-    from rich.console import Console
     from rich.progress import track
 
-    return track(diaries, "reading diaries", console=Console(stderr=True), disable=not sys.stderr.isatty())
+    return track(diaries, "reading diaries", console=console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _source(name: str) -> "Source":
@@ -91,7 +92,6 @@ def _source(name: str) -> "Source":
 
 
 def _show(evaluation: "Evaluation", output: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from clario.evaluation import report
@@ -108,7 +108,7 @@ def _show(evaluation: "Evaluation", output: Path | None) -> None:
         cells = [report.cell(scored, name) for scored in evaluation.scored]
         tested = evaluation.differences.get(name)
         table.add_row(FIGURES[name].title, *cells, *(report.change(tested) if tested else ()))
-    Console().print(table)
+    console().print(table)
     for scored in evaluation.scored:
         _tell_gaps(scored.system.name, len(scored.system.missing), len(scored.system.failed))
     if output:

@@ -153,7 +153,8 @@ def parse_recorded(value: str) -> dt.date:
     except ValueError:
         # A long value is no mistyped date: it may be patient text out of a wrong column.
         shown = repr(value) if len(value) <= _LONGEST_ECHO else f"a text of {len(value)} characters"
-        raise InputError(f"{shown} is no date; write year-month-day, for example 2026-11-25") from None
+    # Raised out here: within, the error would keep the other one, which quotes the value.
+    raise InputError(f"{shown} is no date; write year-month-day, for example 2026-11-25")
 
 
 def _normalized(text: str) -> str:
