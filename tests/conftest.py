@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import chat_server
 import pytest
 
 from clario.ontology import install, release
 from clario.ontology.index import Index
 from clario.ontology.release import Manifest
+from clario.ontology.resolver import Resolver
 
 DATA = Path(__file__).parent / "data"
 OLD, NEW = "2025-01-01", "2026-01-01"
@@ -145,3 +147,29 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def index() -> Index:
+    """The release in use."""
+    return release.load()
+
+
+@pytest.fixture(scope="module")
+def resolver(index: Index) -> Resolver:
+    """A resolver of the release in use."""
+    return Resolver(index)
+
+
+@pytest.fixture
+def teaching() -> Iterator[chat_server.Teacher]:
+    """A chat server on loopback that answers as it is told to."""
+    server = chat_server.Teacher()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def quick_teaching(monkeypatch: pytest.MonkeyPatch, index: Index, resolver: Resolver) -> None:
+    """Without what takes time: real pauses, and a release loaded for each test."""
+    chat_server.quicken(monkeypatch, index, resolver)

@@ -1,7 +1,6 @@
 """What passes as a diary of the corpus, and what is refused with which reason; near-duplicates."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +17,6 @@ from chat_server import (
     filler,
     good,
     lines,
-    quicken,
     whole,
 )
 from hypothesis import given, settings
@@ -27,31 +25,10 @@ from hypothesis import strategies as st
 from clario.corpus import duplicates, prompting, teacher
 from clario.corpus.accept import Answer, Checker, Refused, align, parse
 from clario.corpus.naming import Naming
-from clario.ontology import release
 from clario.ontology.index import Index
 from clario.ontology.resolver import Resolver
 
-
-@pytest.fixture(scope="module")
-def index() -> Index:
-    return release.load()
-
-
-@pytest.fixture(scope="module")
-def resolver(index: Index) -> Resolver:
-    return Resolver(index)
-
-
-@pytest.fixture
-def teaching() -> Iterator[Teacher]:
-    server = Teacher()
-    yield server
-    server.close()
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, index: Index, resolver: Resolver) -> None:
-    quicken(monkeypatch, index, resolver)
+pytestmark = pytest.mark.usefixtures("quick_teaching")
 
 
 REFUSED: list[tuple[str, Answering, str]] = [

@@ -6,7 +6,6 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
@@ -27,38 +26,14 @@ from chat_server import (
     filler,
     good,
     lines,
-    quicken,
     whole,
 )
 
 from clario.corpus import chat, prompting
 from clario.corpus.chat import Api, Patience, Server
 from clario.errors import InputError, ModelError
-from clario.ontology import release
-from clario.ontology.index import Index
-from clario.ontology.resolver import Resolver
 
-
-@pytest.fixture(scope="module")
-def index() -> Index:
-    return release.load()
-
-
-@pytest.fixture(scope="module")
-def resolver(index: Index) -> Resolver:
-    return Resolver(index)
-
-
-@pytest.fixture
-def teaching() -> Iterator[Teacher]:
-    server = Teacher()
-    yield server
-    server.close()
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, index: Index, resolver: Resolver) -> None:
-    quicken(monkeypatch, index, resolver)
+pytestmark = pytest.mark.usefixtures("quick_teaching")
 
 
 def test_ollama_is_asked_in_its_own_way(teaching: Teacher, tmp_path: Path) -> None:

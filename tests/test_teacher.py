@@ -8,41 +8,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chat_server import PROFILES, Json, Teacher, answer, distill, entity, failures, good, lines, quicken
+from chat_server import PROFILES, Json, Teacher, answer, distill, entity, failures, good, lines
 
 from clario.corpus import prompting, teacher
 from clario.corpus.ledger import Ledger
 from clario.errors import InputError, OutputError
-from clario.ontology import release
 from clario.ontology.index import Index
-from clario.ontology.resolver import Resolver
 
-
-@pytest.fixture(scope="module")
-def index() -> Index:
-    return release.load()
-
-
-@pytest.fixture(scope="module")
-def resolver(index: Index) -> Resolver:
-    return Resolver(index)
-
-
-@pytest.fixture
-def teaching() -> Iterator[Teacher]:
-    server = Teacher()
-    yield server
-    server.close()
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, index: Index, resolver: Resolver) -> None:
-    quicken(monkeypatch, index, resolver)
+pytestmark = pytest.mark.usefixtures("quick_teaching")
 
 
 @pytest.mark.parametrize("api", ["ollama", "openai"])

@@ -102,17 +102,15 @@ class Clario:
             yield from self._batch(batch)
 
     def _batch(self, batch: Sequence[Diary | Failure]) -> list[Extraction | Failure]:
-        good = [item for item in batch if isinstance(item, Diary) and not _fault(item)]
+        sound = [item if isinstance(item, Diary) and not _fault(item) else None for item in batch]
         try:
-            found = iter(self._mentions([diary.text for diary in good]))
+            found = iter(self._mentions([diary.text for diary in sound if diary]))
         except ModelError:
             # One of them is at fault; alone, each of the others is read all the same.
             return [self._alone(item) for item in batch]
         return [
-            self._extraction(item, next(found))
-            if isinstance(item, Diary) and not _fault(item)
-            else self._alone(item)
-            for item in batch
+            self._extraction(diary, next(found)) if diary else self._alone(item)
+            for diary, item in zip(sound, batch, strict=True)
         ]
 
     def _alone(self, diary: Diary | Failure) -> Extraction | Failure:

@@ -3,13 +3,12 @@
 import json
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clario.cli.console import console
+from clario.cli.console import Shape, console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,17 +25,10 @@ clario corpus check data/corpus --format json
 """
 
 
-class Format(StrEnum):
-    """How the figures are shown."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder with train, validation, test .jsonl and splits.json.")],
     release: Annotated[str | None, typer.Option(help="An HPO release of 'clario ontology list'.")] = None,
-    format: Annotated[Format | None, typer.Option(help="Default: table on a terminal, else json.")] = None,
+    format: Annotated[Shape | None, typer.Option(help="Default: table on a terminal, else json.")] = None,
 ) -> None:
     """Check diaries, ids, splits and leaks, and count what is there. Exit code 1 if there is a fault."""
     from clario.corpus.check import faults, spread
@@ -47,7 +39,7 @@ def check(
     found = faults(parts, load(release))
     spreads = {part: spread(diaries) for part, diaries in parts.items() if diaries}
     agreements = _agreements(folder, parts)
-    if (format or (Format.TABLE if sys.stdout.isatty() else Format.JSON)) is Format.JSON:
+    if (format or (Shape.TABLE if sys.stdout.isatty() else Shape.JSON)) is Shape.JSON:
         typer.echo(json.dumps(_record(found, spreads, agreements), ensure_ascii=False, indent=1))
     else:
         _print(spreads, agreements)

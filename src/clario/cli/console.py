@@ -2,6 +2,7 @@
 
 import re
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 # Control characters, marks that turn the direction of writing, and halves of surrogate pairs.
 _STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BLANKS = str.maketrans("\t\r", "  ")
+
+
+class Shape(StrEnum):
+    """How results are shown where they are figures or terms."""
+
+    TABLE = "table"
+    JSON = "json"
 
 
 def printable(text: str) -> str:

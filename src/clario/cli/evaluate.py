@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clario.cli.console import console
+from clario.cli.console import Shape, console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,13 +27,6 @@ clario evaluate diaries.jsonl --predictions other.jsonl --against lexicon --form
 Predictions are one JSON object a line: an Extraction as 'clario extract --format jsonl' writes it, or
 {"id", "entities": [{"hpo_id"}]} where a tool gives ids only, or {"id", "raw"} with a chat model's output.
 """
-
-
-class Format(StrEnum):
-    """How figures are shown."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Part(StrEnum):
@@ -54,7 +47,7 @@ def evaluate(
     split: Annotated[Path | None, typer.Option(help="A split file; with --part.")] = None,
     part: Annotated[Part | None, typer.Option(help="The part of the split to score.")] = None,
     output: Annotated[Path | None, typer.Option(help="A folder for the report, new or of an earlier one.")] = None,
-    format: Annotated[Format, typer.Option(help="How to show the figures here.")] = Format.TABLE,
+    format: Annotated[Shape, typer.Option(help="How to show the figures here.")] = Shape.TABLE,
 ) -> None:
     """Score a model or predictions: schema, types, names, HPO ids, mentions, assertions, calibration."""
     if (model is None) == (predictions is None):
@@ -70,7 +63,7 @@ def evaluate(
     other = _source(against) if against else None
     evaluation = run.evaluate(gold, run.Source(model, predictions), other, chosen, watch=_progress)
     result = report.write(evaluation, output, command) if output else report.record(evaluation, command)
-    if format is Format.JSON:
+    if format is Shape.JSON:
         typer.echo(json.dumps(result, ensure_ascii=False, indent=1))
     else:
         _show(evaluation, output)

@@ -5,13 +5,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clario.cli.console import check_release, console, one_line, printable
+from clario.cli.console import Shape, check_release, console, one_line, printable
 
 if TYPE_CHECKING:
     from clario.ontology.index import Index
@@ -27,14 +26,7 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """How results are shown."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-FormatOption = Annotated[Format | None, typer.Option(help="Default: table on a terminal, else json.")]
+FormatOption = Annotated[Shape | None, typer.Option(help="Default: table on a terminal, else json.")]
 ReleaseOption = Annotated[str | None, typer.Option(help="A release of 'clario ontology list'.")]
 
 
@@ -175,7 +167,7 @@ def migrate(
         raise typer.Exit(1)
 
 
-def _report(changes: "Sequence[Change]", target: Path, release: str, format: Format | None) -> None:
+def _report(changes: "Sequence[Change]", target: Path, release: str, format: Shape | None) -> None:
     if _as_table(format):
         rows = [(str(c.line), c.old, c.new or "", c.reason) for c in changes]
         _print_table(f"{target}, now in HPO {release}", ("line", "old", "new", "reason"), rows)
@@ -243,8 +235,8 @@ def _progress() -> "Iterator[Progress]":
         yield update
 
 
-def _as_table(format: Format | None) -> bool:
-    return sys.stdout.isatty() if format is None else format is Format.TABLE
+def _as_table(format: Shape | None) -> bool:
+    return sys.stdout.isatty() if format is None else format is Shape.TABLE
 
 
 def _print_json(value: object) -> None:

@@ -4,7 +4,6 @@ A corpus that grows keeps its parts: `freeze` writes which id belongs where, wit
 `frozen` refuses files that are not those.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from clario.corpus.dataset import PARTS, GoldDiary, load, save
 from clario.errors import InputError
-from clario.paths import write_atomically
+from clario.paths import sha256_of, write_atomically
 
 SPLITS = "splits.json"
 
@@ -83,6 +82,6 @@ def frozen(folder: Path) -> dict[str, list[GoldDiary]]:
 
 def _part(path: Path, sha256: str, ids: Sequence[str]) -> list[GoldDiary]:
     diaries = load(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256 or [d.id for d in diaries] != list(ids):
+    if sha256_of(path) != sha256 or [d.id for d in diaries] != list(ids):
         raise InputError(f"{path}: not the file that {SPLITS} was frozen with")
     return diaries
