@@ -2,8 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# PyTorch is large, and what ships must work without it: training has an environment of its own.
+TRAIN := $(VENV)/train
+SMOKE := build/smoke
 
-.PHONY: demo test lint index bench clean
+.PHONY: demo test lint smoke index bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/clario extract examples/dry_mouth.txt --format table
@@ -15,6 +18,13 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Two steps of training on a processor, to see that everything runs, and the tests that need PyTorch; both bounded.
+smoke: $(TRAIN)/installed
+	rm -rf $(SMOKE)
+	PATH="$(abspath $(TRAIN)/bin):$$PATH" timeout 600 runs/mini.sh $(SMOKE) --smoke
+	rm -rf $(SMOKE)
+	timeout 300 $(TRAIN)/bin/pytest tests/test_mini.py
 
 # The compiled HPO release inside the package; the tests check that it is reproducible from these sources.
 index: $(VENV)/installed
@@ -34,6 +44,13 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+# The version of PyTorch is fixed, so that a new one does not break what nobody changed.
+$(TRAIN)/installed: pyproject.toml $(VENV)/installed
+	$(PYTHON) -m venv $(TRAIN)
+	timeout 600 $(TRAIN)/bin/pip install --quiet torch==2.13.0
+	timeout 300 $(TRAIN)/bin/pip install --quiet --editable '.[chat,train]' pytest hypothesis
 	touch $@
 
 clean:

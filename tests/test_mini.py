@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,11 +142,13 @@ def test_any_text_gives_quotes_of_its_own(mini: MiniExtractor, text: str) -> Non
         assert text[mention.start : mention.end] == mention.name_colloquial
 
 
-def test_linked_mentions_are_named_by_a_label_that_resolves(mini: MiniExtractor) -> None:
+def test_names_that_are_not_the_quote_resolve_and_those_of_the_encoder_are_labels(mini: MiniExtractor) -> None:
+    """The lexicon, which adds what stands in plain words, names a mention by the synonym that it found."""
     named = [m for found in mini.extract(TEXTS) for m in found if m.name_canonical != m.name_colloquial]
-    labels = {m.name_canonical for m in named if m.type is not EntityType.MED}
-    assert labels, {m.type for found in mini.extract(TEXTS) for m in found}
-    assert all(mini.resolver.resolve(label).label == label for label in labels)
+    names = {m.name_canonical for m in named if m.type is not EntityType.MED}
+    assert names, {m.type for found in mini.extract(TEXTS) for m in found}
+    assert all(mini.resolver.resolve(name).hpo_id for name in names)
+    assert any(mini.resolver.resolve(name).label == name for name in names)
 
 
 def test_vectors_of_another_release_are_refused(mini: MiniExtractor, new: Index) -> None:
@@ -174,6 +177,30 @@ def test_a_long_text_is_read_in_windows_that_agree_away_from_their_edges(folder:
     assert np.isfinite(states).all()
     first = encoder.states(encoder.read("dry joint mouth. " * 80), LINKER)[0]
     assert np.abs(states[:3] - first[:3]).max() < 1.5
+
+
+@pytest.mark.parametrize("pieces", [1, 9, 382])
+def test_onnx_agrees_with_pytorch_before_quantisation(pieces: int) -> None:
+    import onnxruntime
+    import torch
+
+    from clario.training.model import from_arrays
+
+    words = np.random.default_rng(5).normal(0, 1, (len(PIECES), WIDTH)).astype(np.float32)
+    ids = np.random.default_rng(6).integers(1, len(PIECES), pieces)  # 0 pads
+    encoder = from_arrays(_weights() | {"words": words}).eval()
+    with torch.no_grad():
+        expected = encoder(torch.from_numpy(ids[None])).numpy()[0]
+    whole = _run(onnxruntime, export.onnx_of(_weights(), False), words[ids])
+    lower = _run(onnxruntime, export.onnx_of(_weights(), False, range(1)), words[ids])
+    parts = _run(onnxruntime, export.onnx_of(_weights(), False, range(1, LAYERS)), lower)
+    assert np.abs(expected).max() > 0.5
+    assert np.abs(whole - expected).max() < 1e-3
+    assert np.abs(parts - expected).max() < 1e-3
+
+
+def _run(onnxruntime: ModuleType, graph: bytes, words: "np.ndarray") -> "np.ndarray":
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"words": words})[0]
 
 
 def test_int8_stays_near_to_float(folder: Path) -> None:

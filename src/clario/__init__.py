@@ -74,7 +74,7 @@ def resolve(name: str) -> "Resolution":
     >>> resolve("dry mouths").label
     'Xerostomia'
     """
-    return _resolver().resolve(name)
+    return _resolver().resolve(name, dense=True)
 
 
 _making = Lock()  # threads that come first together must not each make one

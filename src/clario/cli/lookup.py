@@ -18,6 +18,8 @@ RESOLVE_EPILOG = """
 clario resolve "dry mouth"
 
 clario resolve "can't see at night" --candidates 10 --format table
+
+clario resolve "legs like jelly on the stairs" --no-dense: names and typing errors only
 """
 
 
@@ -26,6 +28,9 @@ def resolve(
     candidates: Annotated[int, typer.Option(min=0, help="How many terms that share words to show as well.")] = 5,
     release: Annotated[str | None, typer.Option(help="An HPO release of 'clario ontology list'.")] = None,
     format: Annotated[str | None, typer.Option(help="table or json; default: table on a terminal.")] = None,
+    dense: Annotated[
+        bool, typer.Option("--dense/--no-dense", help="Look for what no name matches by its meaning.")
+    ] = True,
 ) -> None:
     """Find the HPO term that a name means, and others that it may mean. Exit code 1 if one was not found."""
     if format not in (None, "table", "json"):
@@ -35,7 +40,7 @@ def resolve(
 
     check_release(release)
     resolver = Resolver(releases.load(release))
-    answers = [(name, resolver.resolve(name)) for name in names]
+    answers = [(name, resolver.resolve(name, dense=dense)) for name in names]
     if (format or ("table" if sys.stdout.isatty() else "json")) == "json":
         for name, answer in answers:
             echo(json.dumps(_record(resolver, name, answer, candidates), ensure_ascii=False))

@@ -30,6 +30,15 @@ FormatOption = Annotated[Shape | None, typer.Option(help="Default: table on a te
 ReleaseOption = Annotated[str | None, typer.Option(help="A release of 'clario ontology list'.")]
 
 
+VectorsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--vectors/--no-vectors",
+        help="Make the vectors of terms that mini needs. Default: yes, but not into a folder of --output.",
+    ),
+]
+
+
 def _examples(*lines: str) -> str:
     return "\n\n".join(["**Examples**", *lines])
 
@@ -81,11 +90,14 @@ def build(
     obo: Annotated[Path, typer.Argument(metavar="HP.OBO", help="A release of HPO: .obo or .obo.gz.")],
     lay: Annotated[Path | None, typer.Option(help="Lay lexicon. Default: the shipped one.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder. Default: among your releases.")] = None,
+    vectors: VectorsOption = None,
 ) -> None:
     """Compile a release from an OBO file, without the network."""
     from clario.ontology import install
 
-    manifest = install.build(obo, output, lay)
+    model = _model(output is None if vectors is None else vectors, required=bool(vectors))
+    with _encoding() as encoding:
+        manifest = install.build(obo, output, lay, model, encoding)
     _tell_built(manifest, in_use=output is not None)
 
 
@@ -102,13 +114,15 @@ def update(
     sha256: Annotated[str | None, typer.Option(help="The checksum that the file must have.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="The bytes that the file must have.")] = None,
     use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
+    vectors: VectorsOption = None,
 ) -> None:
     """Download a release of HPO and install it beside the others. Nothing else here uses the network."""
     from clario.ontology import install
     from clario.ontology import release as releases
 
-    with _progress() as progress:
-        manifest = install.update(release, url, sha256, size, progress)
+    model = _model(vectors is not False, required=bool(vectors))
+    with _progress() as progress, _encoding() as encoding:
+        manifest = install.update(release, url, sha256, size, progress, model, encoding)
     if use:
         releases.use(manifest.release)
     _tell_built(manifest, in_use=use)
@@ -213,6 +227,23 @@ def _source(name: str) -> "Index | Ontology":
     return read_obo(Path(name)) if name.endswith((".obo", ".obo.gz")) else load(name)
 
 
+def _model(wanted: bool, required: bool) -> Path | None:
+    """The folder of the model that is to make vectors; None where none are wanted, or it cannot make any."""
+    from clario.ontology import dense
+    from clario.ontology.encoder import FOLDER
+
+    if not wanted:
+        return None
+    if not required and not dense.can_rebuild(FOLDER):
+        typer.echo(
+            "No vectors of terms are made: the model that is installed cannot make any for another release, so "
+            "that the lexicon will read with this one. A newer model can.",
+            err=True,
+        )
+        return None
+    return FOLDER
+
+
 def _tell_built(manifest: "Manifest", in_use: bool) -> None:
     more = "" if in_use else f"; use it with 'clario ontology use {manifest.release}'"
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in manifest.counts.items())
@@ -233,6 +264,18 @@ def _progress() -> "Iterator[Progress]":
             bar.update(task, completed=count, total=total, description=description)
 
         yield update
+
+
+@contextmanager
+def _encoding() -> "Iterator[Progress]":
+    """A bar that comes with the first names that are encoded."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = console(stderr=True)
+    columns = TextColumn("Encoding names"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+        task = bar.add_task("", visible=False)
+        yield lambda count, total: bar.update(task, completed=count, total=total, visible=True)
 
 
 def _as_table(format: Shape | None) -> bool:

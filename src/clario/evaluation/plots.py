@@ -74,15 +74,27 @@ def headline(scored: Scored, name: str) -> Estimate | None:
 
 
 def _reliability(scored: Sequence[Scored]) -> Any:
+    """Mean confidence against accuracy, bin by bin, with the number of entities at each point."""
     figure, axes = _figure(4.5, 4.8)
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     for column, system in enumerate(scored):
-        confidence = [b.confidence for b in system.reliability]
-        accuracy = [b.accuracy for b in system.reliability]
-        colour = _COLOURS[column % len(_COLOURS)]
-        total = sum(b.entities for b in system.reliability)
-        axes.plot(confidence, accuracy, color=colour, label=system.system.name)
-        axes.scatter(confidence, accuracy, [8 + 300 * b.entities / total for b in system.reliability], colour)
+        bins = system.reliability
+        confidence, accuracy = [b.confidence for b in bins], [b.accuracy for b in bins]
+        colour, total = _COLOURS[column % len(_COLOURS)], sum(b.entities for b in bins)
+        axes.plot(confidence, accuracy, color=colour, label=_with_error(system))
+        axes.scatter(confidence, accuracy, [8 + 300 * b.entities / total for b in bins], colour)
+        beside = (6, -10) if column % 2 == 0 else (-6, 6)
+        for b in bins:
+            axes.annotate(
+                str(b.entities), (b.confidence, b.accuracy), beside, textcoords="offset points",
+                ha="left" if column % 2 == 0 else "right", color=colour, fontsize=7,
+            )  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean confidence", ylabel="accuracy", aspect="equal")
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(loc="outside upper center", ncols=1 if len(scored) < 3 else 2)
     return figure
+
+
+def _with_error(scored: Scored) -> str:
+    """The system's name with its expected calibration error."""
+    error, name = headline(scored, "calibration"), scored.system.name
+    return name if error is None or error.value is None else f"{name}, ECE {error.value:.3f}"

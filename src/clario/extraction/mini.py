@@ -1,17 +1,15 @@
 """The `mini` extractor: a small encoder of our own, int8, on any processor, in milliseconds.
 
 One pass tags the words (B, I, O of each type) and tells the assertion of each mention; the states of the
-mention, in its diary, are compared with the vectors of all terms. The canonical name of a symptom or laboratory
-marker is the label of its term; where no term is near enough, or none is asked for, it is the quote.
+mention, in its diary and alone, are compared with the vectors of all terms. The canonical name of a symptom or
+laboratory marker is the label of its term; where no term is near enough, or none is asked for, it is the quote.
 
-Diaries in indirect words taught it; what stands in a text in the plain words of the ontology, and it passed
-over, the lexicon adds.
+Diaries in indirect words taught it; what stands in a text in plain words, the lexicon knows, see `union`.
 """
 
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,17 +18,17 @@ from clario.errors import ModelError
 from clario.extraction import wordlist
 from clario.extraction.base import Extractor
 from clario.extraction.lexicon import LexiconExtractor
-from clario.ontology import dense
-from clario.ontology.dense import Near, TermVectors
-from clario.ontology.encoder import LINKER, TAGGER, Encoder, Reading, workers
-from clario.ontology.normalize import tokens
+from clario.extraction.union import united
+from clario.ontology.dense import Near
+from clario.ontology.encoder import FOLDER, LINKER, TAGGER, Reading, workers
+from clario.ontology.index import NameKind
+from clario.ontology.meaning import Meaning
+from clario.ontology.normalize import key, tokens
 from clario.ontology.resolver import Resolver
 
 if TYPE_CHECKING:
     from clario.ontology.encoder import Floats
 
-FOLDER = Path(__file__).parent / "data" / "mini"
-PLAIN = 0.5  # confidence from which the lexicon is believed where mini saw nothing; phrases nearly said are not
 _TYPES = tuple(EntityType(name) for name in ("symptom", "lab_marker", "med", "trigger", "behavior"))
 _ASSERTIONS = tuple(Assertion(name) for name in ("present", "past", "absent", "other", "hypothetical"))
 _WITH_TERMS = frozenset({EntityType.SYMPTOM, EntityType.LAB_MARKER})
@@ -57,19 +55,26 @@ class Found(NamedTuple):
 
 
 class MiniExtractor(Extractor):
-    """Reads texts with the encoder of a folder; by default the one that ships with Clario."""
+    """Reads texts with the encoder of a folder; by default the one that ships with Clario.
+
+    Raises:
+        ModelError: no model there, or no vectors of it for the release in use.
+    """
 
     name = "mini"
     max_chars = 20_000
 
     def __init__(self, resolver: Resolver, folder: Path = FOLDER) -> None:
         super().__init__(resolver)
-        self.encoder = Encoder(folder)
+        shared = resolver.meaning.encoder.folder == folder
+        self.meaning = resolver.meaning if shared else Meaning(resolver.index, folder)
+        self.encoder = self.meaning.encoder
         self.version = f"{self.encoder.manifest['version']}+lexicon.{LexiconExtractor.version}"
-        if self.encoder.manifest["index_sha256"] != resolver.index.sha256:
+        if self.meaning.file is None:
             raise ModelError(
-                f"mini's vectors of terms are not of HPO {resolver.release} as compiled here; use the shipped "
-                "release ('clario ontology use shipped') or another model (--model lexicon)"
+                f"mini has no vectors of terms for HPO {resolver.release} as compiled here; build or update that "
+                "release again, use the shipped one ('clario ontology use shipped'), or another model "
+                "(--model lexicon)"
             )
         self._medicines = wordlist.load("medicines")
         self._lexicon = LexiconExtractor(resolver)
@@ -78,7 +83,8 @@ class MiniExtractor(Extractor):
         """The mentions of each text; see `Extractor.extract`."""
         found = self.find(texts)
         read = [[self._mention(text, one) for one in ones] for text, ones in zip(texts, found, strict=True)]
-        return [_with_plain(own, plain) for own, plain in zip(read, self._lexicon.extract(texts), strict=True)]
+        plain = self._lexicon.extract(texts)
+        return [united(own, found, self._named) for own, found in zip(read, plain, strict=True)]
 
     def find(self, texts: Sequence[str]) -> list[list[Found]]:
         """The mentions of each text with what their confidence is told from; texts are read side by side."""
@@ -95,7 +101,8 @@ class MiniExtractor(Extractor):
         spans = self._spans(tagger, reading)
         pieces = [(int(reading.words[s.first]), int(reading.words[s.last])) for s in spans]
         assertions = self._assertions(tagger, pieces)
-        near = iter(self._near(linker, [p for s, p in zip(spans, pieces, strict=True) if s.type in _WITH_TERMS]))
+        asked = [p for s, p in zip(spans, pieces, strict=True) if s.type in _WITH_TERMS]
+        near = iter(self._near(linker, reading, asked))
         return [
             Found(
                 int(reading.starts[first]), int(reading.ends[last - 1]), span.type, assertion, span.sure,
@@ -126,19 +133,23 @@ class MiniExtractor(Extractor):
         scores = hidden @ heads["assertion.weight"].T + heads["assertion.bias"]
         return [_ASSERTIONS[place] for place in scores.argmax(1).tolist()]
 
-    def _near(self, states: "Floats", pieces: Sequence[tuple[int, int]]) -> list[list[Near]]:
+    def _near(
+        self, states: "Floats", reading: Reading, pieces: Sequence[tuple[int, int]]
+    ) -> list[list[Near]]:
+        """The nearest terms of mentions: each read in its diary and alone, which tell more together than either."""
+        import numpy as np
+
         if not pieces:
             return []
-        return self.terms.nearest(self.encoder.unit(_means(states, pieces)), 2)
+        told = self.encoder.unit(_means(states, pieces))
+        alone = np.concatenate([self.encoder.vector(reading.ids[first:last]) for first, last in pieces])
+        both = told + alone
+        return self.meaning.vectors.nearest(both / np.linalg.norm(both, axis=1, keepdims=True), 2)
 
-    @cached_property
-    def terms(self) -> TermVectors:
-        """The vectors of the release in use.
-
-        Raises:
-            ModelError: their file is missing or broken.
-        """
-        return dense.load(self.encoder.folder / dense.FILE)
+    def _named(self, name: str) -> bool:
+        """Whether a name is a label or an exact synonym of the release."""
+        found = self.resolver.index.names.find(key(name))
+        return any(one.text == name and one.kind <= NameKind.EXACT for one in found)
 
     def _mention(self, text: str, found: Found) -> Mention:
         quote = text[found.start : found.end]
@@ -163,17 +174,6 @@ class MiniExtractor(Extractor):
     def _medicine(self, quote: str) -> str:
         listed = self._medicines.find(quote, tokens(quote))
         return listed[0].canonical if listed else quote
-
-
-def _with_plain(read: list[Mention], plain: Sequence[Mention]) -> list[Mention]:
-    """What was read, and what stands there in plain words (a name, word for word) that was passed over."""
-    missed = [
-        mention
-        for mention in plain
-        if mention.confidence >= PLAIN
-        and not any(mention.start < own.end and own.start < mention.end for own in read)
-    ]
-    return sorted([*read, *missed], key=lambda mention: (mention.start, mention.end))
 
 
 def features(found: Found) -> list[float]:

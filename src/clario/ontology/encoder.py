@@ -19,6 +19,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from clario.errors import ModelError
+from clario.paths import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,9 @@ WINDOW = 384  # word pieces that are read at once, [CLS] and [SEP] included
 OVERLAP = 96  # pieces that two windows share
 MANIFEST = "mini.json"
 LINKER, TAGGER = "linker", "tagger"
+FOLDER = Path(__file__).parents[1] / "extraction" / "data" / "mini"
+"""The model that ships with Clario, for the extractor `mini`, with whose data it lies, and for the resolver."""
+_OF_VECTORS = ("tokenizer.json", "words.npz", "lower.onnx", "linker.onnx", "heads.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,16 @@ class Encoder:
             raise ModelError(f"no model in {self.folder} ({type(error).__name__}); reinstall clario") from None
         return record
 
+    @cached_property
+    def sha256(self) -> str:
+        """The checksum of all that makes a vector: vectors of two encoders cannot be compared."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for path in (self.folder / name for name in _OF_VECTORS):
+            digest.update(sha256_of(path).encode() if path.exists() else b"-")
+        return digest.hexdigest()
+
     def read(self, text: str) -> Reading:
         """Cut a text into word pieces."""
         import numpy as np
@@ -104,9 +118,13 @@ class Encoder:
         for row, text in enumerate(texts):
             reading = self.read(text)
             if len(reading.ids):
-                means = self.states(reading, LINKER)[0].mean(0, keepdims=True)
-                vectors[row] = self.unit(means)[0]
+                vectors[row] = self.vector(reading.ids)[0]
         return vectors
+
+    def vector(self, ids: "Integers") -> "Floats":
+        """The unit vector [1, dimensions] of the pieces of one phrase, read alone; the first `WINDOW` of them."""
+        states = self._window(ids[: WINDOW - 2], (LINKER,))[0]
+        return self.unit(states[1:-1].mean(0, keepdims=True))
 
     def unit(self, means: "Floats") -> "Floats":
         """Mean states [n, width], projected and scaled to length one [n, dimensions]."""

@@ -107,6 +107,11 @@ class Index:
 
         return sha256_of(self._archive)
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the release, where what is made for this index lies, too."""
+        return self._archive.parent
+
     @cached_property
     def ids(self) -> list[str]:
         """Ids of all live terms, sorted."""

@@ -8,11 +8,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from clario import __version__
 from clario.errors import OntologyError, OutputError
+from clario.ontology import dense
 from clario.ontology.compile import compile_index
-from clario.ontology.index import FORMAT
+from clario.ontology.encoder import Encoder
+from clario.ontology.index import FORMAT, Index
 from clario.ontology.obo import Ontology
 from clario.ontology.release import DATE, INDEX, MANIFEST, SHIPPED, Manifest, home, load, verify
 from clario.ontology.sources import Lexicon, read_lexicon, read_obo
@@ -29,21 +32,32 @@ MAX_DOWNLOAD = 256 * 2**20  # bytes; hp.obo has about 10 MB
 TIMEOUT = 30.0  # seconds
 
 
-def build(obo_path: Path, folder: Path | None = None, lay: Path | None = None) -> Manifest:
+def build(
+    obo_path: Path,
+    folder: Path | None = None,
+    lay: Path | None = None,
+    model: Path | None = None,
+    encoding: Progress | None = None,
+) -> Manifest:
     """Compile an OBO file of HPO (.obo or .obo.gz) into a release folder.
 
     Args:
         folder: a new, empty or release folder; by default that of the release among the user's.
         lay: the lay lexicon, JSON Lines of {"hpo_id", "hpo_label", "phrases"}; by default that of the
             shipped release.
+        model: the folder of the encoder to make vectors of the release's terms with, which the extractor `mini`
+            and the dense stage of the resolver need; by default none are made.
+        encoding: called as names are encoded: how many so far, and how many in all.
 
     Raises:
         OntologyError: the file is broken or is not HPO; the message names file and line.
+        ModelError: there is no such model, or it cannot make vectors, see `clario.ontology.dense.rebuild`.
         InputError: the lay lexicon cannot be read.
         OutputError: the folder cannot be written.
     """
     ontology = read_obo(obo_path)
-    return _install(ontology, obo_path.name, sha256_of(obo_path), _lexicon(lay), folder)
+    vectors = _Vectors(model, encoding)
+    return _install(ontology, obo_path.name, sha256_of(obo_path), _lexicon(lay), vectors, folder)
 
 
 def update(
@@ -52,6 +66,8 @@ def update(
     sha256: str | None = None,
     size: int | None = None,
     progress: Progress | None = None,
+    model: Path | None = None,
+    encoding: Progress | None = None,
 ) -> Manifest:
     """Download a release of HPO, compile it and install it beside the others; `use` then chooses it.
 
@@ -59,10 +75,12 @@ def update(
         release: the date of an official release; by default the latest.
         url: another place of an OBO file.
         sha256, size, progress: as in `clario.paths.download`.
+        model, encoding: as in `build`.
 
     Raises:
         DownloadError: see `clario.paths.download`.
         OntologyError: what came is not HPO, or not the release that was asked for.
+        ModelError: as in `build`.
     """
     if release is not None and not DATE.fullmatch(release):
         raise OntologyError(f"{release!r} is not a release of HPO; expected a date such as 2026-02-16")
@@ -79,15 +97,35 @@ def update(
             part.unlink()
     if release is not None and ontology.release != release:
         raise OntologyError(f"{shown(url)} holds HPO {ontology.release}, not {release}; not installed")
-    return _install(ontology, shown(url), digest, lexicon)
+    return _install(ontology, shown(url), digest, lexicon, _Vectors(model, encoding))
+
+
+class _Vectors(NamedTuple):
+    """The model that makes the vectors of a release's terms, if any."""
+
+    model: Path | None
+    progress: Progress | None
+
+    def write(self, folder: Path, release: str) -> None:
+        """Put vectors beside the index in a folder, unless the model's own are of that very index."""
+        if self.model is None:
+            return
+        index = Index(release, folder / INDEX)
+        if dense.owners(self.model / dense.FILE)[0] != index.sha256:
+            dense.rebuild(index, Encoder(self.model), self.progress).save(folder / dense.FILE)
 
 
 def _install(
-    ontology: Ontology, source: str, source_sha256: str, lexicon: Lexicon, folder: Path | None = None
+    ontology: Ontology,
+    source: str,
+    source_sha256: str,
+    lexicon: Lexicon,
+    vectors: _Vectors,
+    folder: Path | None = None,
 ) -> Manifest:
     target = Path(os.path.realpath(folder or home() / ontology.release))
     with _writing(target):
-        if target.exists() and any(path.name not in {INDEX, MANIFEST} for path in target.iterdir()):
+        if target.exists() and any(path.name not in {INDEX, dense.FILE, MANIFEST} for path in target.iterdir()):
             raise OutputError(f"{target} holds other files; name a new or empty folder")
         with _replacing(target) as part:
             try:
@@ -95,6 +133,7 @@ def _install(
                     counts = compile_index(ontology, lexicon.phrases, file)
             except OntologyError as error:
                 raise OntologyError(f"{source}: {error}") from None
+            vectors.write(part, ontology.release)
             manifest = Manifest(
                 ontology.release, FORMAT, source, source_sha256, sha256_of(part / INDEX),
                 (part / INDEX).stat().st_size, counts, lexicon.sha256, LICENCE, ATTRIBUTION, __version__,

@@ -1,6 +1,7 @@
 """Releases of HPO: the one that ships with Clario, and those that the user builds or downloads.
 
-A release is a folder with `index.zip` and `manifest.json`. The manifest is written last: without it, a
+A release is a folder with `index.zip`, perhaps `terms.npz` (the vectors of its terms, see `dense.py`; those of
+the shipped release lie with the model), and `manifest.json`. The manifest is written last: without it, a
 folder does not count as a release. Nothing here is downloaded unless the user asks for an update.
 """
 

@@ -1,7 +1,8 @@
-"""From a name to HPO terms: exact, then normalised, then typing errors. No model; same name, same answer.
+"""From a name to HPO terms: exact, then normalised, then typing errors, then, where asked for, by meaning.
 
-Each stage is tried for every given name before the next stage, so that a canonical name found word for
-word beats a quote found with a typing error. Terms that share a name are reported, not settled silently.
+Same name, same answer. Each stage is tried for every given name before the next stage, so that a canonical name
+found word for word beats a quote found with a typing error. Terms that share a name are reported, not settled
+silently. Only the last stage uses a model, see `clario.ontology.meaning`.
 """
 
 import math
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, product
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clario.ontology.index import Index, Name, NameKind, NameTable
 from clario.ontology.normalize import (
@@ -24,6 +27,9 @@ from clario.ontology.normalize import (
     stem,
     tokens,
 )
+
+if TYPE_CHECKING:
+    from clario.ontology.meaning import Meaning
 
 _KIND_SCORE = {
     NameKind.LABEL: 1.0,
@@ -72,8 +78,9 @@ class Candidate:
 class Resolution:
     """The answer for a name. `hpo_id`, `label` and `name` are None where nothing fits (method "none").
 
-    `method` is "exact", "normalized", "fuzzy" or "none"; `candidates` are the next best terms, and all of
-    them where a typing error leaves it open which one is meant.
+    `method` is "exact", "normalized", "fuzzy", "dense" or "none"; `candidates` are the next best terms, and all
+    of them where a typing error leaves it open which one is meant. Of a "dense" answer, `name` is the label and
+    `score` the probability that it is right.
     """
 
     hpo_id: str | None
@@ -88,24 +95,51 @@ NOTHING = Resolution(None, None, "none", None, 0.0)
 
 
 class Resolver:
-    """Names to terms of one release. Thread-safe: it only reads."""
+    """Names to terms of one release. Thread-safe: it only reads.
 
-    def __init__(self, index: Index) -> None:
+    Args:
+        index: the release.
+        model: the folder of the encoder of the dense stage; by default the one that ships with Clario.
+    """
+
+    def __init__(self, index: Index, model: Path | None = None) -> None:
         self.index = index
+        self._model = model
+
+    @cached_property
+    def meaning(self) -> "Meaning":
+        """The dense stage, with its model and vectors."""
+        from clario.ontology.encoder import FOLDER
+        from clario.ontology.meaning import Meaning
+
+        return Meaning(self.index, self._model or FOLDER)
 
     @property
     def release(self) -> str:
         """Date of the HPO release that answers."""
         return self.index.release
 
-    def resolve(self, *names: str, candidates: int = 5) -> Resolution:
+    @property
+    def has_dense(self) -> bool:
+        """Whether there are vectors of the release in use; without them `dense` changes nothing."""
+        return self.meaning.file is not None
+
+    def resolve(self, *names: str, candidates: int = 5, dense: bool = False) -> Resolution:
         """Find the term that the names mean: the first name that a stage knows decides.
 
         Args:
             names: one or more names of the same thing, the most canonical first.
             candidates: how many further terms to report at most.
+            dense: look for what no stage knows by its meaning, too. For what people type, and for names that a
+                model made up; not for what an extractor found to mean no term.
+
+        Raises:
+            ModelError: `dense`, and the model or its vectors are broken.
         """
-        for stage in (self._by_key, self._by_spacing, self._by_typo):
+        stages = [self._by_key, self._by_spacing, self._by_typo]
+        if dense:
+            stages.append(lambda name: self._by_meaning(name, candidates + 1))
+        for stage in stages:
             for name in names:
                 found = stage(name)
                 if found:
@@ -146,6 +180,12 @@ class Resolver:
                     best[found.hpo_id] = (found, score)
         scored = sorted(best.values(), key=lambda pair: (-pair[1], pair[0].hpo_id))
         return _Found("fuzzy", scored) if scored else None
+
+    def _by_meaning(self, name: str, count: int) -> "_Found | None":
+        near = self.meaning.answers(name, count) if self.has_dense else []
+        label = self.index.label
+        scored = [(Name(label(one.hpo_id), one.hpo_id, NameKind.LABEL), one.score) for one in near]
+        return _Found("dense", scored) if scored else None
 
     def _lookup(self, name: str, key: str) -> list[Name]:
         if not key:

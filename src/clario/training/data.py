@@ -5,6 +5,7 @@ that has PyTorch and this package's folder only.
 
 terms.jsonl       {"id", "label", "synonyms", "definition", "parents"} of the terms under Phenotypic abnormality
 phrases.jsonl     {"hpo_id", "phrase", "part"} of the lay lexicon; `part` as in `part_of`
+sentences.jsonl   {"hpo_id", "text", "start", "end"}: a mention of a term in a sentence or two
 train.jsonl, validation.jsonl    the diaries
 tokenizer.json, base.npz         the base encoder, its vocabulary cut down, weights in float16
 prepared.json     what all this was made from; written last
@@ -33,6 +34,7 @@ FREQUENT_PIECES = 10_000
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST = 384  # word pieces that the encoder reads at once
 PREPARED = "prepared.json"
+LEXICON, SENTENCES = "lay_phrases.jsonl", "sentences.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def prepare(data: Path, lexicon: Path, base: Path, output: Path, release: str | 
 
     Args:
         data: the folder of train.jsonl and validation.jsonl; the test part is not read.
-        lexicon: the lay lexicon, JSON Lines of {"hpo_id", "hpo_label", "phrases"}.
+        lexicon: the folder of the lay lexicon, `LEXICON`, and of its sentences, `SENTENCES`.
         base: the folder of a BERT with model.safetensors, tokenizer.json and config.json.
 
     Raises:
@@ -93,16 +95,43 @@ def prepare(data: Path, lexicon: Path, base: Path, output: Path, release: str | 
     """
     index = releases.load(release)
     terms = [index.term(hpo_id) for hpo_id in index.ids if index.is_phenotypic(hpo_id)]
-    live = _live(read_lexicon(lexicon).phrases, index)
+    live = _live(read_lexicon(lexicon / LEXICON).phrases, index)
+    sentences = list(read_sentences(lexicon / SENTENCES, index))
     phrases = hold_out(live, (name.text for name in index.names))
     diaries = {part: dataset.load(data / f"{part}.jsonl") for part in ("train", "validation")}
     _write(output / "terms.jsonl", map(_term, terms))
     _write(output / "phrases.jsonl", ({"hpo_id": p.hpo_id, "phrase": p.phrase, "part": p.part} for p in phrases))
+    _write(output / SENTENCES, sentences)
     for part, found in diaries.items():
         _write(output / f"{part}.jsonl", (diary.model_dump(mode="json") for diary in found))
-    texts = [*(d.text for d in diaries["train"]), *(p.phrase for p in phrases), *_texts(terms)]
-    shrink(base, texts, output)
-    _finish(output, index.release, [data / "train.jsonl", data / "validation.jsonl", lexicon])
+    told = [*(d.text for d in diaries["train"]), *(p.phrase for p in phrases), *(s["text"] for s in sentences)]
+    shrink(base, [*told, *_texts(terms)], output)
+    sources = [data / "train.jsonl", data / "validation.jsonl", lexicon / LEXICON, lexicon / SENTENCES]
+    _finish(output, index.release, sources)
+
+
+def read_sentences(path: Path, index: Index) -> Iterator[dict[str, Any]]:
+    """The sentences of a file whose terms are phenotypic abnormalities of the release, retired ids brought on.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no {"hpo_id", "text", "start", "end"}; it names the line.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__})") from None
+    live = set(index.ids)
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            hpo_id, inside = record["hpo_id"], 0 <= record["start"] < record["end"] <= len(record["text"])
+        except (ValueError, TypeError, KeyError):
+            inside = False
+        if not inside:
+            raise InputError(f"{path}: line {number} is no sentence with a mention")
+        hpo_id = index.retired.get(hpo_id) or hpo_id
+        if hpo_id in live and index.is_phenotypic(hpo_id):
+            yield {**record, "hpo_id": hpo_id}
 
 
 def _live(phrases: Iterable[tuple[str, str]], index: Index) -> list[tuple[str, str]]:
@@ -214,7 +243,7 @@ def _layer(weights: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _finish(output: Path, release: str, sources: Iterable[Path]) -> None:
-    names = ("terms.jsonl", "phrases.jsonl", "train.jsonl", "validation.jsonl", "tokenizer.json", "base.npz")
+    names = ("terms.jsonl", "phrases.jsonl", SENTENCES, "train.jsonl", "validation.jsonl", "tokenizer.json", "base.npz")
     record = {
         "release": release,
         "seed": SEED,

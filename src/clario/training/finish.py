@@ -15,7 +15,7 @@ from clario.ontology import release as releases
 from clario.ontology.encoder import Encoder
 from clario.ontology.resolver import Resolver
 from clario.paths import sha256_of
-from clario.training import calibration, export
+from clario.training import calibration, dense_threshold, export
 from clario.training.encoder import load
 from clario.training.tagging import forbidden
 from clario.training.texts import read
@@ -108,6 +108,11 @@ def _vectors(
         for entity in diary["entities"]
         if entity["hpo_id"] and entity["hpo_id"] not in unseen and (told is None or entity["hpo_id"] in told)
     ]
+    said += [
+        (sentence["hpo_id"], sentence["text"][sentence["start"] : sentence["end"]])
+        for sentence in read(prepared / "sentences.jsonl")
+        if sentence["hpo_id"] not in unseen and (told is None or sentence["hpo_id"] in told)
+    ]
     vectors = dense.encoded(encoder, [quote for _, quote in said])
     mentions = dense.Said(vectors, [hpo_id for hpo_id, _ in said])
     made = dense.build(index, index.sha256, encoder, mentions, phrases, told)
@@ -125,6 +130,8 @@ def _manifest(prepared: Path, trained: Path, output: Path, shared: int, tagger: 
     if tagger:
         judged = calibration.judge(MiniExtractor(Resolver(releases.load()), output), prepared / "validation.jsonl")
         record["calibration"] = calibration.calibrate(judged)
+        calibration.write(output, record)
+        record["calibration"]["dense"] = dense_threshold.calibrate(output, prepared / "validation.jsonl")
         record["expected_calibration_error_of_terms"] = round(calibration.error_of(judged), 4)
         calibration.write(output, record)
     return record

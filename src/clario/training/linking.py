@@ -1,7 +1,7 @@
 """Train the linker of `mini`: vectors of what patients say that lie near those of the right HPO term.
 
-Queries are phrases of the lay lexicon, synonyms, definitions and the mentions of the diaries, alone and in
-their diary. Each is to lie nearer to a name, and to another phrase, of its term than to everything else: the
+Queries are phrases of the lay lexicon, synonyms, definitions and the mentions of the diaries and of the lexicon's
+sentences, alone and in their text. Each is to lie nearer to a name, and to another phrase, of its term than to everything else: the
 other names and phrases of the batch, and the nearest vector of every other term of the release, taken from a
 bank that is renewed now and then. So every step sees all hard negatives: siblings and parents among them.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from clario.training.model import Linker, Settings, half, mean_of, padded
+from clario.training.model import DIMENSIONS, Linker, Settings, half, mean_of, padded
 from clario.training.texts import Tokens, pieces_of, read
 
 TEMPERATURE = 0.05
@@ -29,9 +29,9 @@ Record = dict[str, Any]
 
 @dataclass(slots=True)
 class Mention:
-    """A mention in a diary: where (pieces), its term, the terms that would do as well, and its text alone."""
+    """A mention in a text: where (pieces), its term, the terms that would do as well, and its text alone."""
 
-    diary: int
+    text: int
     first: int
     last: int
     term: int
@@ -41,7 +41,7 @@ class Mention:
 
 @dataclass(slots=True)
 class Material:
-    """All texts as word pieces, each with its term (row of `ids`) and kind, and the diaries' mentions."""
+    """All phrases as word pieces, each with its term (row of `ids`) and kind; diaries, sentences, their mentions."""
 
     ids: list[str]
     texts: list[list[int]] = field(default_factory=list)
@@ -49,6 +49,8 @@ class Material:
     kinds: list[int] = field(default_factory=list)
     diaries: list[list[int]] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
+    sentences: list[list[int]] = field(default_factory=list)
+    said: list[Mention] = field(default_factory=list)  # one of each sentence
 
     def add(self, texts: Sequence[list[int]], terms: Sequence[int], kind: int) -> int:
         """Add texts of a kind; gives the row of the last."""
@@ -75,6 +77,7 @@ def material(folder: Path, tokens: Tokens, hold_out: bool, most: int | None = No
     made.add(tokens.phrases([text for text, _ in defined], 40), [row for _, row in defined], DEFINITION)
     made.add(tokens.phrases([p["phrase"] for p in known]), [rows[p["hpo_id"]] for p in known], LAY)
     add_diaries(made, folder / "train.jsonl", tokens, unseen)
+    add_sentences(made, folder / "sentences.jsonl", tokens, unseen)
     return made
 
 
@@ -98,6 +101,19 @@ def add_diaries(made: Material, path: Path, tokens: Tokens, unseen: Collection[i
             also = [rows[other] for other in entity["alt_ids"] if other in rows]
             alone = made.add(tokens.phrases([entity["name_colloquial"]]), [term], MENTION)
             made.mentions.append(Mention(len(made.diaries) - 1, *span, term, also, alone))
+
+
+def add_sentences(made: Material, path: Path, tokens: Tokens, unseen: Collection[int] = ()) -> None:
+    """Add the sentences of a file, each with its one mention, but for those of the terms `unseen`."""
+    rows = {hpo_id: row for row, hpo_id in enumerate(made.ids)}
+    for record in read(path):
+        term, encoding = rows.get(record["hpo_id"]), tokens.text(record["text"])
+        span = pieces_of(encoding, record["start"], record["end"])
+        if term is None or term in unseen or span is None:
+            continue
+        made.sentences.append(encoding.ids)
+        alone = made.add(tokens.phrases([record["text"][record["start"] : record["end"]]]), [term], MENTION)
+        made.said.append(Mention(len(made.sentences) - 1, *span, term, [], alone))
 
 
 class Choice:
@@ -135,7 +151,8 @@ class Sampler:
         self.said = Choice(made, (LAY, MENTION))
         self._of_diary: list[list[Mention]] = [[] for _ in made.diaries]
         for mention in made.mentions:
-            self._of_diary[mention.diary].append(mention)
+            self._of_diary[mention.text].append(mention)
+        self._said = made.said
         self._waiting: dict[str, list[int]] = {}
 
     def _draw(self, name: str, pool: Sequence[int] | Array, count: int) -> list[int]:
@@ -151,6 +168,10 @@ class Sampler:
     def mentions(self, diaries: Sequence[int]) -> list[tuple[int, Mention]]:
         """The mentions of the diaries of a batch, with the diary's place in it."""
         return [(place, m) for place, d in enumerate(diaries) for m in self._of_diary[d]]
+
+    def sentences(self, count: int) -> list[Mention]:
+        """The mentions of so many sentences."""
+        return [self._said[row] for row in self._draw("sentences", range(len(self._said)), count)]
 
     def texts(self, kind: int, count: int) -> list[int]:
         """Rows of texts of a kind."""
@@ -202,6 +223,7 @@ class Teacher:
     def __init__(self, made: Material, settings: Settings, device: torch.device) -> None:
         self.made, self.settings, self.device = made, settings, device
         self.table, self.sampler = Table(made.texts, device), Sampler(made, settings.seed)
+        self._sentences = Table(made.sentences, device) if made.sentences else None
         self._terms = np.array(made.terms, np.int64)
         self.terms = torch.tensor(made.terms, device=device)
         self.bank = torch.empty(0, device=device)
@@ -218,20 +240,32 @@ class Teacher:
         mentions = sampler.mentions(diaries)
         counts = (settings.names, settings.definitions, settings.lay, settings.alone)
         rows = np.array([row for kind, count in enumerate(counts) for row in sampler.texts(kind, count)], np.int64)
-        alone = np.array([m.alone for _, m in mentions], np.int64)
+        said = sampler.sentences(settings.sentences)
+        alone = np.array([m.alone for m in [*(m for _, m in mentions), *said]], np.int64)
         asked = np.concatenate([alone, rows])
         terms = self._terms[asked]
         names = sampler.names.of(terms, asked, sampler.random)
         names = np.where(names < 0, asked, names)  # a term with one name and nothing else
-        said = sampler.said.of(terms, asked, sampler.random)
-        having = np.flatnonzero(said >= 0)
-        keys = np.concatenate([names, said[having]])
+        other = sampler.said.of(terms, asked, sampler.random)
+        having = np.flatnonzero(other >= 0)
+        keys = np.concatenate([names, other[having]])
         with half(self.device):
             found = vectors_of(linker, self.table, np.concatenate([rows, keys]), (14,))
-        spans = self._on(np.array([(place, m.first, m.last) for place, m in mentions], np.int64).reshape(-1, 3))
-        queries = torch.cat([linker.unit(mean_of(states, spans)), found[: len(rows)]])
+        queries = torch.cat([self._vectors(linker, states, mentions), self._told(linker, said), found[: len(rows)]])
         allowed = self._allowed(terms, [m.also for _, m in mentions])
         return self._contrast(queries, found[len(rows) :], self.terms[self._on(keys)], allowed, self._on(having))
+
+    def _vectors(self, linker: Linker, states: Tensor, mentions: Sequence[tuple[int, Mention]]) -> Tensor:
+        """Vectors of mentions, each with the place of its text in the batch `states`."""
+        spans = np.array([(place, m.first, m.last) for place, m in mentions], np.int64).reshape(-1, 3)
+        return linker.unit(mean_of(states, self._on(spans)))
+
+    def _told(self, linker: Linker, said: Sequence[Mention]) -> Tensor:
+        if self._sentences is None or not said:
+            return torch.zeros(0, DIMENSIONS, device=self.device)
+        with half(self.device):
+            states = linker.encoder(self._sentences.take(np.array([m.text for m in said], np.int64)))
+        return self._vectors(linker, states, list(enumerate(said)))
 
     def _on(self, rows: Array) -> Tensor:
         return torch.from_numpy(rows).to(self.device)

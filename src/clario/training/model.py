@@ -28,6 +28,7 @@ class Settings:
     linking: float = 0.3  # the weight of the linker's loss where tags are learnt, too
     lay: int = 1024
     alone: int = 256
+    sentences: int = 512
     names: int = 512
     definitions: int = 128
     renew: int = 50  # steps between two readings of the bank
