@@ -16,9 +16,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from clario.chat import client as chat
+from clario.chat.server import Patience
 from clario.cli.corpus import app
-from clario.corpus import chat
-from clario.corpus.chat import Patience
 from clario.ontology import release
 from clario.ontology.index import Index
 from clario.ontology.resolver import Resolver

@@ -29,8 +29,9 @@ from chat_server import (
     whole,
 )
 
-from clario.corpus import chat, prompting
-from clario.corpus.chat import Api, Patience, Server
+from clario.chat import client as chat
+from clario.chat.server import Api, Patience, Server
+from clario.corpus import prompting
 from clario.errors import InputError, ModelError
 
 pytestmark = pytest.mark.usefixtures("quick_teaching")
@@ -209,6 +210,22 @@ def test_a_request_that_is_refused_ends_the_run(
     assert words in said
 
 
+def test_a_server_that_knows_fewer_fields_is_asked_in_the_plainest_way(teaching: Teacher, tmp_path: Path) -> None:
+    teaching.line.append(whole({"error": {"message": "unknown parameter: seed"}}, 400))
+    code, said = distill(teaching.url, tmp_path / "a.jsonl", api="openai", number=2)
+    assert code == 0, said
+    refused, *plain = teaching.requests
+    assert {"seed", "temperature"} <= refused.keys()
+    assert [set(request) for request in plain] == [{"model", "messages", "stream", "response_format"}] * 2
+
+
+def test_a_server_that_knows_all_fields_is_not_asked_for_less(teaching: Teacher, tmp_path: Path) -> None:
+    teaching.line += [answer(good(70)), whole({"error": "filtered"}, 400)]
+    distill(teaching.url, tmp_path / "a.jsonl", "--retries", "0", api="openai", number=3)
+    assert len(teaching.requests) == 3
+    assert all("seed" in request for request in teaching.requests)
+
+
 def test_one_prompt_that_a_filter_refuses_does_not_end_the_run(teaching: Teacher, tmp_path: Path) -> None:
     teaching.line += [answer(good(50)), whole({"error": "filtered"}, 400)]
     assert distill(teaching.url, tmp_path / "a.jsonl", "--retries", "0", number=3)[0] == 1
@@ -291,6 +308,6 @@ def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_without_httpx_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httpx", None)
-    monkeypatch.delitem(sys.modules, "clario.corpus.chat")
+    monkeypatch.delitem(sys.modules, "clario.chat.client")
     with pytest.raises(ModelError, match=r"pip install 'clario\[chat\]'"):
-        importlib.import_module("clario.corpus.chat")
+        importlib.import_module("clario.chat.client")

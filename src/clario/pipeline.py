@@ -20,7 +20,7 @@ from clario.entities import (
 )
 from clario.errors import ClarioError, InputError, ModelError
 from clario.extraction import base
-from clario.extraction.base import Extractor
+from clario.extraction.base import Extractor, Mentions
 from clario.extraction.context import assertions
 from clario.extraction.dates import event_hint
 from clario.ontology import release as releases
@@ -81,7 +81,10 @@ class Clario:
         """
         diary = Diary(id, text, recorded)
         _check(diary)
-        return self._extraction(diary, self._mentions([text])[0])
+        found = self._mentions([text])[0]
+        if isinstance(found, ModelError):
+            raise found
+        return self._extraction(diary, found)
 
     def extract_many(self, diaries: Iterable[Diary | Failure | str]) -> Iterator[Extraction | Failure]:
         """Read many texts, as a stream and in their order.
@@ -109,9 +112,14 @@ class Clario:
             # One of them is at fault; alone, each of the others is read all the same.
             return [self._alone(item) for item in batch]
         return [
-            self._extraction(diary, next(found)) if diary else self._alone(item)
+            self._told(diary, next(found)) if diary else self._alone(item)
             for diary, item in zip(sound, batch, strict=True)
         ]
+
+    def _told(self, diary: Diary, found: Mentions | ModelError) -> Extraction | Failure:
+        if isinstance(found, ModelError):
+            return Failure(id=diary.id, error=str(found))
+        return self._extraction(diary, found)
 
     def _alone(self, diary: Diary | Failure) -> Extraction | Failure:
         if isinstance(diary, Failure):
@@ -121,14 +129,14 @@ class Clario:
         except ClarioError as error:
             return Failure(id=_printable(diary.id), error=str(error))
 
-    def _mentions(self, texts: Sequence[str]) -> list[list[Mention]]:
+    def _mentions(self, texts: Sequence[str]) -> list[Mentions | ModelError]:
         """The mentions of each text; texts too long for the extractor are read piece by piece."""
         pieces = [pieces_of(text, self.extractor.max_chars) for text in texts]
         cut = [text[a:b] for text, cuts in zip(texts, pieces, strict=True) for a, b in cuts]
         found = iter(self._found(cut))
-        return [[_moved(m, start) for start, _ in cuts for m in next(found)] for cuts in pieces]
+        return [_joined([(start, next(found)) for start, _ in cuts]) for cuts in pieces]
 
-    def _found(self, texts: list[str]) -> list[list[Mention]]:
+    def _found(self, texts: list[str]) -> Sequence[list[Mention] | ModelError]:
         """What the extractor finds, checked: an extractor may be anybody's."""
         try:
             found = self.extractor.extract(texts)
@@ -142,7 +150,7 @@ class Clario:
             failure = ModelError(f"{self.model} gave quotes or offsets that are not of its texts")
         raise failure
 
-    def _extraction(self, diary: Diary, mentions: Sequence[Mention]) -> Extraction:
+    def _extraction(self, diary: Diary, mentions: Mentions) -> Extraction:
         context = iter(_context(diary.text, mentions))
         entities = [self._entity(m, m.assertion or next(context)) for m in mentions]
         hint = event_hint(diary.text, diary.recorded) if diary.recorded else None
@@ -153,13 +161,14 @@ class Clario:
             model=self.model,
             hpo_release=self.resolver.release,
             ts_event_hint=hint,
-            warnings=tuple(warnings),
+            warnings=(*warnings, *mentions.warnings),
         )
 
     def _entity(self, mention: Mention, assertion: Assertion) -> Entity:
         found = NOTHING
         if mention.type in _WITH_TERMS:
-            found = self.resolver.resolve(mention.name_canonical, mention.name_colloquial)
+            names = mention.name_canonical, mention.name_colloquial
+            found = self.resolver.resolve(*names, dense=_named(mention))
         return Entity(
             type=mention.type,
             name_colloquial=mention.name_colloquial,
@@ -202,6 +211,15 @@ def _moved(mention: Mention, by: int) -> Mention:
     return mention.model_copy(update={"start": mention.start + by, "end": mention.end + by})
 
 
+def _named(mention: Mention) -> bool:
+    """Whether the extractor gave a symptom a name of its own, which may then be looked for by its meaning.
+
+    One that repeats the quote knows no term, and is not overruled; the name of a test tells no result.
+    """
+    repeats = mention.name_canonical.casefold() == mention.name_colloquial.casefold()
+    return mention.type is EntityType.SYMPTOM and not repeats
+
+
 def _match(found: Resolution) -> Match:
     return Match(
         method=MatchMethod(found.method),
@@ -211,8 +229,19 @@ def _match(found: Resolution) -> Match:
     )
 
 
-def _verbatim(text: str, mentions: Iterable[Mention]) -> bool:
-    return all(text[m.start : m.end] == m.name_colloquial for m in mentions)
+def _joined(pieces: Sequence[tuple[int, list[Mention] | ModelError]]) -> Mentions | ModelError:
+    """The mentions of a text from those of its pieces; where a piece failed, the text did."""
+    mentions, warnings = list[Mention](), dict[str, None]()
+    for start, found in pieces:
+        if isinstance(found, ModelError):
+            return found
+        mentions += [_moved(mention, start) for mention in found]
+        warnings |= dict.fromkeys(found.warnings if isinstance(found, Mentions) else ())
+    return Mentions(mentions, warnings)
+
+
+def _verbatim(text: str, mentions: Iterable[Mention] | ModelError) -> bool:
+    return isinstance(mentions, ModelError) or all(text[m.start : m.end] == m.name_colloquial for m in mentions)
 
 
 def _batches(items: Iterable[Diary | Failure], size: int) -> Iterator[list[Diary | Failure]]:

@@ -13,7 +13,20 @@ from typing import IO, Any
 
 import typer
 
-from clario.cli import check, corpus, evaluate, extract, lookup, ontology, train
+from clario.cli import (
+    check,
+    corpus,
+    evaluate,
+    export,
+    extract,
+    journal,
+    journal_correct,
+    journal_files,
+    lookup,
+    ontology,
+    serve,
+    train,
+)
 from clario.cli.console import tell
 from clario.errors import ClarioError
 
@@ -27,14 +40,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("extract", epilog=extract.EPILOG)(extract.extract)
+app.command("export", epilog=export.EPILOG)(export.export)
 app.command("resolve", epilog=lookup.RESOLVE_EPILOG)(lookup.resolve)
 app.command("models")(lookup.models)
 app.command("schema")(lookup.schema)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.add_typer(ontology.app, name="ontology")
 corpus.app.command("check", epilog=check.EPILOG)(check.check)
 app.add_typer(train.app, name="train")
 app.add_typer(corpus.app, name="corpus")
+journal.app.command("correct", epilog=journal_correct.EPILOG)(journal_correct.correct)
+journal.app.command("finish")(journal_files.finish)
+journal.app.command("agreement")(journal_correct.agreement)
+journal.app.command("import", epilog=journal_files.IMPORT_EPILOG)(journal_files.import_)
+journal.app.command("export", epilog=journal_files.EXPORT_EPILOG)(journal_files.export)
+journal.app.command("timeline", epilog=journal_files.TIMELINE_EPILOG)(journal_files.timeline)
+app.add_typer(journal.app, name="journal")
 
 
 @app.callback(invoke_without_command=True)

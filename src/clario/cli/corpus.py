@@ -192,9 +192,9 @@ def distill(
 
     The server names phenotypes, the release gives their ids. A refused answer is asked for again, with the reason.
     """
+    from clario.chat.server import Api as ServerApi
+    from clario.chat.server import Server
     from clario.corpus import teacher
-    from clario.corpus.chat import Api as ServerApi
-    from clario.corpus.chat import Server
     from clario.corpus.ledger import Ledger
     from clario.errors import ModelError
     from clario.ontology.release import load

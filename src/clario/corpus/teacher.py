@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from clario import __version__
+from clario.chat.client import Chat
+from clario.chat.server import NoReply, Reply, Server, ServerError
 from clario.corpus import prompting
 from clario.corpus.accept import Accepted, Checker, Refused, parse
-from clario.corpus.chat import Chat, NoReply, Reply, Server, ServerError
 from clario.corpus.ledger import GivenUp, Ledger, Provenance, TaughtDiary
 from clario.corpus.profiles import Phenotype, Profile
 from clario.errors import InputError, UnknownTermError

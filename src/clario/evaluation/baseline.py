@@ -8,36 +8,24 @@ neither the model's facts nor its manners are hidden.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from clario.entities import Assertion, EntityType
 from clario.evaluation.metrics import Annotation
+from clario.extraction.grounding import locate
+from clario.extraction.parse import (
+    FENCE,
+    NAME_KEYS,
+    QUOTE_KEYS,
+    TYPES,
+    RequestedEntity,
+    RequestedOutput,
+    first_text,
+    known,
+    strictly,
+    told_assertion,
+)
 from clario.ontology.resolver import Resolver
-
-Text = Annotated[str, Field(min_length=1)]
-Known = TypeVar("Known")
-
-
-class _Requested(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RequestedEntity(_Requested):
-    """One entity as the prompt asks for it."""
-
-    name_colloquial: Text
-    name_canonical: Text
-    type: EntityType
-    assertion: Assertion
-
-
-class RequestedOutput(_Requested):
-    """The schema that the prompt asks for: {"entities": [{four keys}]}."""
-
-    entities: tuple[RequestedEntity, ...]
-
 
 # The ad-hoc shape's keys. `body_parts` is left out on purpose: a body part is no entity of ours.
 _TYPE_OF_KEY = {
@@ -47,25 +35,11 @@ _TYPE_OF_KEY = {
     "behaviours": EntityType.BEHAVIOR,
 }  # fmt: skip
 _ANSWER_KEYS = frozenset({"entities", "body_parts", *_TYPE_OF_KEY})
-_TYPES = {
-    **{t.value: t for t in EntityType}, **{k.removesuffix("s"): t for k, t in _TYPE_OF_KEY.items()},
-}  # fmt: skip
-_ASSERTIONS = {
-    **{a.value: a for a in Assertion}, "negated": Assertion.ABSENT, "denied": Assertion.ABSENT,
-    "historical": Assertion.PAST, "resolved": Assertion.PAST, "family": Assertion.OTHER,
-    "possible": Assertion.HYPOTHETICAL,
-}  # fmt: skip
-_QUOTE_KEYS = ("name_colloquial", "quote", "text", "mention", "name", "value")
-_NAME_KEYS = ("name_canonical", "canonical", "term", "name")
-_FENCE = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 
 def as_given(raw: str) -> RequestedOutput | None:
     """The output if it is the requested JSON and nothing else, else None."""
-    try:
-        return RequestedOutput.model_validate_json(raw)
-    except ValidationError:
-        return None
+    return strictly(raw)
 
 
 def normalised(raw: str) -> RequestedOutput | None:
@@ -94,29 +68,6 @@ def annotations(output: RequestedOutput | None, text: str, resolver: Resolver) -
     return tuple(_annotation(entity, text, resolver, taken) for entity in (output.entities if output else ()))
 
 
-def locate(quote: str, text: str, taken: set[tuple[int, int]]) -> tuple[int, int] | None:
-    """Offsets of a quote: as written, else whatever the case, kind of quote marks and white space.
-
-    Whole words go before parts of words. The first place that is not `taken` yet, else the first; None
-    where there is none.
-    """
-    if not (words := quote.split()):
-        return None
-    loose = r"\s+".join(re.escape(word) for word in words)
-    loose = re.sub(r"['’‘ʼ]", "['’‘ʼ]", loose)
-    loose = re.sub(r'["“”]', '["“”]', loose)
-    same = re.escape(quote.strip())
-    for pattern, flags in ((_whole(same), 0), (_whole(loose), re.I), (same, 0), (loose, re.I)):
-        places = [match.span() for match in re.finditer(pattern, text, flags)]
-        if places:
-            return next((place for place in places if place not in taken), places[0])
-    return None
-
-
-def _whole(pattern: str) -> str:
-    return rf"(?<!\w){pattern}(?!\w)"
-
-
 def _annotation(entity: RequestedEntity, text: str, resolver: Resolver, taken: set[tuple[int, int]]) -> Annotation:
     start, end = locate(entity.name_colloquial, text, taken) or (None, None)
     if start is not None and end is not None:
@@ -138,7 +89,7 @@ def _annotation(entity: RequestedEntity, text: str, resolver: Resolver, taken: s
 
 def _find(raw: str) -> Any:
     """The whole output as JSON, else the first object in it that has the shape of an answer, else None."""
-    fenced = _FENCE.match(raw)
+    fenced = FENCE.match(raw)
     try:
         whole = json.loads(fenced[1] if fenced else raw)
     except (ValueError, RecursionError):
@@ -176,7 +127,7 @@ def _members(value: Any) -> list[Any]:
             return []
         case list():
             return value
-        case dict() if not _first(value, _QUOTE_KEYS + _NAME_KEYS):
+        case dict() if not first_text(value, QUOTE_KEYS + NAME_KEYS):
             return list(value)  # {"ferritin": 9}: the names are the keys
         case _:
             return [value]
@@ -184,28 +135,11 @@ def _members(value: Any) -> list[Any]:
 
 def _entity(item: Any, key_type: EntityType | None) -> RequestedEntity | None:
     fields: Mapping[str, Any] = item if isinstance(item, dict) else {"name": item}
-    quote = _first(fields, _QUOTE_KEYS)
-    entity_type = key_type or _known(_TYPES, fields.get("type"))
-    assertion = _assertion(fields)
+    quote = first_text(fields, QUOTE_KEYS)
+    entity_type = key_type or known(TYPES, fields.get("type"))
+    told, assertion = told_assertion(fields)
+    assertion = assertion if told else Assertion.PRESENT
     if not quote or entity_type is None or assertion is None:
         return None
-    name = _first(fields, _NAME_KEYS) or quote
+    name = first_text(fields, NAME_KEYS) or quote
     return RequestedEntity(name_colloquial=quote, name_canonical=name, type=entity_type, assertion=assertion)
-
-
-def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    """The first of some keys that holds a text or a number, as text."""
-    values = (fields.get(name) for name in names)
-    texts = (str(v).strip() for v in values if isinstance(v, str | int | float) and not isinstance(v, bool))
-    return next(filter(None, texts), None)
-
-
-def _assertion(fields: Mapping[str, Any]) -> Assertion | None:
-    if fields.get("negated") is True:
-        return Assertion.ABSENT
-    told = fields.get("assertion")
-    return Assertion.PRESENT if told is None else _known(_ASSERTIONS, told)
-
-
-def _known(names: Mapping[str, Known], value: Any) -> Known | None:
-    return names.get(value.strip().lower()) if isinstance(value, str) else None

@@ -3,12 +3,14 @@
 Another package adds an extractor by an entry point of the group `clario.extractors`:
     [project.entry-points."clario.extractors"]
     my-model = "my_package:MyExtractor"
-Its class is made with one argument, the `Resolver` of the release in use.
+Its class is made with one argument, the `Resolver` of the release in use. A class that sets `argument` is made
+with a second one: what follows the first colon of the name, as in "ollama:gemma3:270m".
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar
 
 from clario.entities import Mention
 from clario.errors import ModelError
@@ -20,11 +22,21 @@ DEFAULT = "mini"
 FALLBACK = "lexicon"
 
 
+class Mentions(list[Mention]):
+    """The mentions of one text, with warnings for whoever reads the result; they never hold words of the text."""
+
+    def __init__(self, mentions: Iterable[Mention] = (), warnings: Iterable[str] = ()) -> None:
+        super().__init__(mentions)
+        self.warnings = tuple(warnings)
+
+
 class Extractor(ABC):
     """A backend: a name, a version, and one method."""
 
     name: str
     version: str
+    #: What follows a colon in the extractor's name, in words ("the model's tag"); None where nothing does.
+    argument: ClassVar[str | None] = None
     #: The longest text, in code points, that `extract` takes; the pipeline cuts longer ones between sentences.
     max_chars: int = 100_000
     #: How many texts one call of `extract` should get for best speed.
@@ -34,8 +46,10 @@ class Extractor(ABC):
         self.resolver = resolver
 
     @abstractmethod
-    def extract(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """The mentions of each text, in order of their offsets.
+    def extract(self, texts: Sequence[str]) -> Sequence[list[Mention] | ModelError]:
+        """The mentions of each text, in order of their offsets; `Mentions` where there are warnings.
+
+        Where one text failed and trying it again is of no use, its ModelError stands in its place.
 
         Raises:
             ModelError: the extractor failed; the pipeline then tries the texts one by one.
@@ -56,16 +70,24 @@ def default(resolver: Resolver) -> Extractor:
 
 
 def create(name: str, resolver: Resolver) -> Extractor:
-    """Make the extractor of a name.
+    """Make the extractor of a name: that of an entry point, perhaps with a colon and an argument.
 
     Raises:
-        ModelError: no such extractor, or its package cannot be imported; the message lists what there is.
+        ModelError: no such extractor, its package cannot be imported, or it takes no such argument; the message
+            lists what there is.
+        InputError: a chat server's URL in the environment cannot be used.
     """
     points = available()
-    if name not in points:
+    first, colon, argument = name.partition(":")
+    if first not in points:
         raise ModelError(f"no model named {name[:80]!r}; installed: {', '.join(points) or 'none'}")
     try:
-        extractor: type[Extractor] = points[name].load()
+        extractor: Any = points[first].load()
     except ImportError as error:
-        raise ModelError(f"model {name!r} cannot be loaded: {error}") from error
-    return extractor(resolver)
+        raise ModelError(f"model {first!r} cannot be loaded: {error}") from error
+    if extractor.argument is None and colon:
+        raise ModelError(f"the model {first!r} takes nothing after a colon; name it {first!r} alone")
+    if extractor.argument is not None and not argument.strip():
+        raise ModelError(f"name {extractor.argument} after a colon: {first}:...")
+    made: Extractor = extractor(resolver, argument.strip()) if colon else extractor(resolver)
+    return made

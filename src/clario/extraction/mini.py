@@ -133,10 +133,8 @@ class MiniExtractor(Extractor):
         scores = hidden @ heads["assertion.weight"].T + heads["assertion.bias"]
         return [_ASSERTIONS[place] for place in scores.argmax(1).tolist()]
 
-    def _near(
-        self, states: "Floats", reading: Reading, pieces: Sequence[tuple[int, int]]
-    ) -> list[list[Near]]:
-        """The nearest terms of mentions: each read in its diary and alone, which tell more together than either."""
+    def _near(self, states: "Floats", reading: Reading, pieces: Sequence[tuple[int, int]]) -> list[list[Near]]:
+        """The nearest terms of mentions, each read in its diary and alone: together they tell more than either."""
         import numpy as np
 
         if not pieces:

@@ -243,7 +243,15 @@ def _layer(weights: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _finish(output: Path, release: str, sources: Iterable[Path]) -> None:
-    names = ("terms.jsonl", "phrases.jsonl", SENTENCES, "train.jsonl", "validation.jsonl", "tokenizer.json", "base.npz")
+    names = (
+        "terms.jsonl",
+        "phrases.jsonl",
+        SENTENCES,
+        "train.jsonl",
+        "validation.jsonl",
+        "tokenizer.json",
+        "base.npz",
+    )
     record = {
         "release": release,
         "seed": SEED,

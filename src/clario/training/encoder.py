@@ -58,7 +58,8 @@ def train(
     record = {
         "prepared": json.loads((prepared / "prepared.json").read_text("utf-8")),
         "hold_out": hold_out, "seed": seed, "smoke": smoke, "shared": shared, "device": device.type,
-        "linker": asdict(LINKER), "tagger": asdict(TAGGER), "torch": torch.__version__, "seconds": round(time.monotonic() - started),
+        "linker": asdict(LINKER), "tagger": asdict(TAGGER), "torch": torch.__version__,
+        "seconds": round(time.monotonic() - started),
     }  # fmt: skip
     (output / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 

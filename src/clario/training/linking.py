@@ -1,9 +1,10 @@
 """Train the linker of `mini`: vectors of what patients say that lie near those of the right HPO term.
 
 Queries are phrases of the lay lexicon, synonyms, definitions and the mentions of the diaries and of the lexicon's
-sentences, alone and in their text. Each is to lie nearer to a name, and to another phrase, of its term than to everything else: the
-other names and phrases of the batch, and the nearest vector of every other term of the release, taken from a
-bank that is renewed now and then. So every step sees all hard negatives: siblings and parents among them.
+sentences, alone and in their text. Each is to lie nearer to a name, and to another phrase, of its term than to
+everything else: the other names and phrases of the batch, and the nearest vector of every other term of the
+release, taken from a bank that is renewed now and then. So every step sees all hard negatives: siblings and
+parents among them.
 """
 
 from collections.abc import Collection, Sequence
@@ -41,7 +42,7 @@ class Mention:
 
 @dataclass(slots=True)
 class Material:
-    """All phrases as word pieces, each with its term (row of `ids`) and kind; diaries, sentences, their mentions."""
+    """Phrases as word pieces, each with its term (row of `ids`) and kind; diaries, sentences, their mentions."""
 
     ids: list[str]
     texts: list[list[int]] = field(default_factory=list)
@@ -231,7 +232,7 @@ class Teacher:
     def renew(self, linker: Linker) -> None:
         """Read all texts again."""
         linker.eval()
-        self.bank = encode(linker, self.table)
+        self.bank = encode(linker, self.table, 8192 if self.device.type == "cuda" else 256)
         linker.train()
 
     def loss(self, linker: Linker, states: Tensor, diaries: Sequence[int]) -> Tensor:
@@ -251,7 +252,8 @@ class Teacher:
         keys = np.concatenate([names, other[having]])
         with half(self.device):
             found = vectors_of(linker, self.table, np.concatenate([rows, keys]), (14,))
-        queries = torch.cat([self._vectors(linker, states, mentions), self._told(linker, said), found[: len(rows)]])
+        asking = [self._vectors(linker, states, mentions), self._told(linker, said), found[: len(rows)]]
+        queries = torch.cat(asking)
         allowed = self._allowed(terms, [m.also for _, m in mentions])
         return self._contrast(queries, found[len(rows) :], self.terms[self._on(keys)], allowed, self._on(having))
 

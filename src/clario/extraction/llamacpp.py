@@ -1,0 +1,231 @@
+"""The `gemma3-270m` extractor: Gemma 3 270M with Clario's LoRA through llama.cpp, on any processor.
+
+The model writes only what is for it to tell: quotes, names, and which type and assertion. The skeleton of the
+JSON around them is given, so that more than half of an answer's tokens cost no step of their own, and the answer
+always parses; a grammar lets it quote nothing but stretches of the diary. What is the same for every diary stays
+in the cache of each slot.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Lock
+from typing import Final
+
+from clario.entities import Assertion, EntityType, Mention
+from clario.errors import ModelError
+from clario.extraction import prompt
+from clario.extraction.base import Extractor, Mentions
+from clario.extraction.grounding import ground
+from clario.extraction.llama_model import find_model
+from clario.extraction.llama_process import Llama, LlamaDiedError, Settings
+from clario.extraction.parse import Answer, Proposed
+from clario.ontology.encoder import workers
+from clario.ontology.resolver import Resolver
+
+CONTEXT: Final = 4096  # tokens a slot: the prompt 550 with demonstrations, a diary 400, the longest answer 1,600
+_RESERVE: Final = 400  # tokens that must be left for one entity more
+_NAME_TOKENS: Final = 40  # of a name; the longest label of HPO has fewer
+_QUOTE_TOKENS: Final = 120
+_CLOSE: Final = '","'  # ends a string of the answer; inside of one a backslash stands before each quotation mark
+# Words, white space, other characters; those of scripts without spaces between words one by one.
+_CHUNK: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+    r"|[^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]+|\s+|.",
+    re.DOTALL,
+)
+_NAME: Final = r'root ::= [^"\\\x00-\x1f\x7f-\x9f]+ "\",\""'
+_TYPES, _ASSERTIONS = tuple(EntityType), tuple(Assertion)
+
+
+class LlamaCppExtractor(Extractor):
+    """Reads texts with Gemma 3 270M, in a process of its own that the first text starts; threads may share it.
+
+    Args:
+        base: the GGUF file of the base; None is `CLARIO_BASE` if that is one, else that of the extra `local`.
+        adapter: the GGUF file of the adapter, or its folder; None is `CLARIO_ADAPTER`, else the adapter in the
+            data folder or checkout. With none the base reads, with demonstrations, and `version` says so.
+        slots: texts read side by side.
+        threads: of llama.cpp; None is one for each processor that this process may use.
+
+    Raises:
+        ModelError: a package or file is missing or broken, or the adapter is another base's.
+    """
+
+    name = "gemma3-270m"
+    max_chars = 1_500
+    batch_size = 16
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        base: Path | None = None,
+        adapter: Path | None = None,
+        *,
+        slots: int = 2,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(resolver)
+        self.model = find_model(base, adapter)
+        self.version = self.model.version
+        self._settings = Settings(self.model.base, self.model.adapter, slots, CONTEXT, threads or workers())
+        self._slots: SimpleQueue[int] = SimpleQueue()
+        for slot in range(slots):
+            self._slots.put(slot)
+        self._lock = Lock()
+        self._llama: Llama | ModelError | None = None
+
+    def extract(self, texts: Sequence[str]) -> list[list[Mention] | ModelError]:
+        """The mentions of each text; see `Extractor.extract`. Ctrl-C ends the model's process, then this."""
+        read = self._side_by_side(texts)
+        # Whichever of them ended llama.cpp: alone, each of the others is read by the next process.
+        return [
+            self._read(text) if isinstance(one, LlamaDiedError) else one
+            for text, one in zip(texts, read, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the model's process; the next text starts another."""
+        with self._lock:
+            if isinstance(self._llama, Llama):
+                self._llama.close()
+            self._llama = None
+
+    def _side_by_side(self, texts: Sequence[str]) -> list[list[Mention] | ModelError]:
+        given_up = Event()
+        with ThreadPoolExecutor(self._settings.slots) as pool:
+            futures = [pool.submit(self._read, text, given_up) for text in texts]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                given_up.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.close()
+                raise
+
+    def _read(self, text: str, given_up: Event | None = None) -> list[Mention] | ModelError:
+        if not text.strip():
+            return Mentions()
+        slot = self._slots.get()
+        try:
+            return Reading(self._started(given_up), slot, text, self.model.shots).mentions()
+        except ModelError as error:
+            return error
+        finally:
+            self._slots.put(slot)
+
+    def _started(self, given_up: Event | None) -> Llama:
+        """The running process, else a new one. A model that could not be loaded is not tried again."""
+        with self._lock:
+            if given_up and given_up.is_set():
+                raise ModelError("reading was interrupted")
+            if isinstance(self._llama, ModelError):
+                raise self._llama
+            if self._llama is None or not self._llama.alive:
+                if self._llama:
+                    self._llama.close()
+                self._llama = self._start()
+            return self._llama
+
+    def _start(self) -> Llama:
+        try:
+            return Llama(self._settings)
+        except ModelError as error:
+            self._llama = error
+            raise
+
+
+class Reading:
+    """One text, read in one slot."""
+
+    def __init__(self, llama: Llama, slot: int, text: str, shots: bool) -> None:
+        self._llama, self._slot, self._text = llama, slot, text
+        messages = prompt.messages(text, shots)
+        self._told, self._tokens = prompt.render(messages, system_turn=False), 0
+        shown = messages[-1]["content"][-len(text) :]  # without special tokens, as the model sees it
+        self._quotes = quote_grammar(shown)
+
+    def mentions(self) -> Mentions:
+        """What the model tells of the text.
+
+        Raises:
+            ModelError: llama.cpp ended, or refused the text.
+        """
+        found, warnings = list[Proposed](), list[str]()
+        more = self._choose('{"entities', '":[{"name_colloquial":"', '":[]}') == 0
+        while more:
+            entity = self._entity()
+            if found.count(entity) >= max(1, self._text.count(entity.name_colloquial)):
+                warnings.append("the model began to repeat itself; what it had told before is kept")
+                break
+            found.append(entity)
+            if len(found) == prompt.MOST_ENTITIES or self._tokens > CONTEXT - _RESERVE:
+                warnings.append(f"the model's answer was too long; the first {len(found)} entities are kept")
+                break
+            more = self._choose('"', '},{"name_colloquial":"', "}]}") == 0
+        return ground(Answer(found, warnings, not warnings), self._text)
+
+    def _entity(self) -> Proposed:
+        quote = self._write(self._quotes, _QUOTE_TOKENS)
+        self._told += '","name_canonical":"'
+        name = self._write(_NAME, _NAME_TOKENS).strip() or quote
+        kind = _TYPES[self._choose('","type":"', *_TYPES)]
+        return Proposed(quote, name, kind, _ASSERTIONS[self._choose('","assertion":"', *_ASSERTIONS)])
+
+    def _write(self, grammar: str, tokens: int) -> str:
+        """Let the model write a string of JSON; it counts as told, and is given without its escapes."""
+        raw = self._ask(grammar, tokens, _CLOSE)
+        self._told += raw
+        try:
+            return str(json.loads(f'"{raw}"'))
+        except ValueError:  # ended by the limit, within an escape
+            return str(json.loads(f'"{raw.rpartition(chr(92))[0]}"'))
+
+    def _choose(self, given: str, *options: str) -> int:
+        """Let the model choose how what is given goes on; one token tells, unless options begin alike."""
+        self._told += given
+        start, written, left = len(self._told), "", list(options)
+        while len(left) > 1:
+            rests = " | ".join(_literal(option[len(written) :]) for option in left)
+            more = self._ask(f"root ::= {rests}", 1)
+            written += more
+            left = [option for option in left if option.startswith(written)]
+            if not more or not left:
+                raise ModelError("llama.cpp did not keep to its grammar; try another version of xllamacpp")
+            self._told = self._told[:start] + written
+        self._told = self._told[:start] + left[0]
+        return options.index(left[0])
+
+    def _ask(self, grammar: str, tokens: int, stop: str | None = None) -> str:
+        reply = self._llama.ask({
+            "prompt": self._told, "grammar": grammar, "n_predict": tokens, "stop": [stop] if stop else [],
+            "temperature": 0, "id_slot": self._slot, "cache_prompt": True,
+        })  # fmt: skip
+        self._tokens = reply["usage"]["total_tokens"]
+        text: str = reply["choices"][0]["text"]
+        return text
+
+
+def quote_grammar(text: str) -> str:
+    """A grammar (GBNF) of the JSON strings that are a stretch of a text, from a word's begin to a word's end.
+
+    https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md; what follows such a string ends it.
+    """
+    chunks = _CHUNK.findall(text.strip())
+    rules = [f"root ::= {' | '.join(f'c{n}' for n, chunk in enumerate(chunks) if not chunk.isspace())}"]
+    for n, chunk in enumerate(chunks):
+        after = [f"c{n + 1}"] * (n + 1 < len(chunks)) + [_literal(_CLOSE)] * (not chunk.isspace())
+        rules.append(f"c{n} ::= {_literal(_escaped(chunk))} ({' | '.join(after)})")
+    return "\n".join(rules)
+
+
+def _escaped(chunk: str) -> str:
+    return json.dumps(chunk, ensure_ascii=False)[1:-1]
+
+
+def _literal(text: str) -> str:
+    """A text as a literal of GBNF."""
+    return '"' + "".join(f"\\x{ord(c):02X}" if c < " " or c in '"\\\x7f' else c for c in text) + '"'
