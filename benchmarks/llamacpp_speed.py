@@ -1,6 +1,6 @@
 """How fast `gemma3-270m` reads diaries through llama.cpp, on the processors named.
 
-Measured, on the first diaries of the validation part, in one process:
+Measured, on diaries evenly drawn from the validation part, in one process:
   load         seconds until the first diary was read
   alone        seconds of one diary given alone: median and 95th percentile (target of the median: 3)
   batch        seconds a diary where all are given at once
@@ -138,7 +138,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--base", type=Path, help="a GGUF file; the extra `local` brings the usual one")
     parser.add_argument("--adapter", type=Path, help="its adapter")
     given = parser.parse_args(argv)
-    diaries = dataset.load(VALIDATION)[: given.diaries]
+    everyone = dataset.load(VALIDATION)
+    diaries = everyone[:: max(1, len(everyone) // given.diaries)][: given.diaries]
     resolver = Resolver(releases.load(common.RELEASE))
     extractor = Measured(resolver, given.base, given.adapter, slots=given.slots, threads=given.threads)
     if given.gold:

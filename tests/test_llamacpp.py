@@ -32,7 +32,7 @@ from clario.paths import sha256_of
 
 # Says what stands in `answers`, by a word of the diary; "kill" and "refuse" it does instead.
 PRETENDER = r"""
-import json, os, sys
+import json, os, sys, time
 settings = json.loads(sys.argv[1])
 def tell(number, reply): print(json.dumps({"id": number, "reply": reply}), flush=True)
 with open(settings["model"] + ".started", "a") as file: print(os.getpid(), file=file)
@@ -43,6 +43,7 @@ for line in sys.stdin:
     asked = json.loads(line)
     body = asked["body"]
     diary, _, told = body["prompt"].rpartition("Diary:\n")[2].partition("<end_of_turn>\n<start_of_turn>model\n")
+    if "slow" in diary and settings["threads"] > 1: time.sleep(0.05)
     if "kill" in diary: os._exit(3)
     if "hang" in diary: continue
     if "refuse" in diary: tell(asked["id"], {"error": {"type": "exceed_context_size_error"}}); continue
@@ -211,6 +212,21 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_text(pretending: Pa
     found = make(pretending).extract([CHEEKS] * 4)
     assert all("cannot load" in str(one) for one in found)
     assert len(_started(pretending)) == 1
+
+
+def test_threads_that_are_in_each_others_way_become_one(
+    pretending: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llamacpp, "_SLOW", 0.04)
+    monkeypatch.setattr(llamacpp, "usual_threads", lambda: 2)
+    extractor = make(pretending)
+    for _ in range(3):
+        found = extractor.extract([CHEEKS + " So slow.", CHEEKS])
+        assert [len(_told(one)) for one in found] == [2, 2]
+    assert len(_started(pretending)) == 2
+    asked_for = make(pretending, threads=2)
+    asked_for.extract([CHEEKS + " So slow."] * 2)
+    assert len(_started(pretending)) == 3
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

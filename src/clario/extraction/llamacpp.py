@@ -7,12 +7,15 @@ in the cache of each slot.
 """
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock
+from time import perf_counter
 from typing import Final
 
 from clario.entities import Assertion, EntityType, Mention
@@ -30,6 +33,9 @@ CONTEXT: Final = 4096  # tokens a slot: the prompt 550 with demonstrations, a di
 _RESERVE: Final = 400  # tokens that must be left for one entity more
 _NAME_TOKENS: Final = 40  # of a name; the longest label of HPO has fewer
 _QUOTE_TOKENS: Final = 120
+# Seconds a request, on average, that are usual at a tenth of it. llama.cpp's threads wait for each other in loops:
+# where other work has a processor, two of them are thirty times slower than one.
+_SLOW: Final = 1.5
 _CLOSE: Final = '","'  # ends a string of the answer; inside of one a backslash stands before each quotation mark
 # Words, white space, other characters; those of scripts without spaces between words one by one.
 _CHUNK: Final = re.compile(
@@ -49,7 +55,8 @@ class LlamaCppExtractor(Extractor):
         adapter: the GGUF file of the adapter, or its folder; None is `CLARIO_ADAPTER`, else the adapter in the
             data folder or checkout. With none the base reads, with demonstrations, and `version` says so.
         slots: texts read side by side.
-        threads: of llama.cpp; None is one for each processor that this process may use.
+        threads: of llama.cpp; None is one for each processor that this process may use, and only one as soon as
+            other work is seen to slow them.
 
     Raises:
         ModelError: a package or file is missing or broken, or the adapter is another base's.
@@ -71,7 +78,8 @@ class LlamaCppExtractor(Extractor):
         super().__init__(resolver)
         self.model = find_model(base, adapter)
         self.version = self.model.version
-        self._settings = Settings(self.model.base, self.model.adapter, slots, CONTEXT, threads or workers())
+        self._settings = Settings(self.model.base, self.model.adapter, slots, CONTEXT, threads or usual_threads())
+        self._may_lower = threads is None
         self._slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(slots):
             self._slots.put(slot)
@@ -111,7 +119,10 @@ class LlamaCppExtractor(Extractor):
             return Mentions()
         slot = self._slots.get()
         try:
-            return Reading(self._started(given_up), slot, text, self.model.shots).mentions()
+            reading = Reading(self._started(given_up), slot, text, self.model.shots)
+            found = reading.mentions()
+            self._mind_the_pace(reading)
+            return found
         except ModelError as error:
             return error
         finally:
@@ -130,6 +141,14 @@ class LlamaCppExtractor(Extractor):
                 self._llama = self._start()
             return self._llama
 
+    def _mind_the_pace(self, reading: "Reading") -> None:
+        """Go on with one thread where several are too slow; whoever was being read is read again."""
+        with self._lock:
+            slow = reading.seconds > _SLOW * reading.requests and reading.llama is self._llama
+            if slow and self._may_lower and self._settings.threads > 1:
+                self._settings = replace(self._settings, threads=1)
+                reading.llama.close()
+
     def _start(self) -> Llama:
         try:
             return Llama(self._settings)
@@ -142,7 +161,8 @@ class Reading:
     """One text, read in one slot."""
 
     def __init__(self, llama: Llama, slot: int, text: str, shots: bool) -> None:
-        self._llama, self._slot, self._text = llama, slot, text
+        self.llama, self.seconds, self.requests = llama, 0.0, 0
+        self._slot, self._text = slot, text
         messages = prompt.messages(text, shots)
         self._told, self._tokens = prompt.render(messages, system_turn=False), 0
         shown = messages[-1]["content"][-len(text) :]  # without special tokens, as the model sees it
@@ -200,13 +220,21 @@ class Reading:
         return options.index(left[0])
 
     def _ask(self, grammar: str, tokens: int, stop: str | None = None) -> str:
-        reply = self._llama.ask({
+        start = perf_counter()
+        reply = self.llama.ask({
             "prompt": self._told, "grammar": grammar, "n_predict": tokens, "stop": [stop] if stop else [],
             "temperature": 0, "id_slot": self._slot, "cache_prompt": True,
         })  # fmt: skip
+        self.seconds, self.requests = self.seconds + perf_counter() - start, self.requests + 1
         self._tokens = reply["usage"]["total_tokens"]
         text: str = reply["choices"][0]["text"]
         return text
+
+
+def usual_threads() -> int:
+    """One for each processor that this process may use and that other work leaves."""
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, workers() - round(busy))
 
 
 def quote_grammar(text: str) -> str:

@@ -14,6 +14,7 @@ from clario.training.texts import read
 Array = NDArray[np.float64]
 _RIDGE = 1e-2
 _FOLDS = 5
+_ALL_BUT = 0.005  # of F1
 
 
 class Judged(NamedTuple):
@@ -88,15 +89,16 @@ def calibrate(judged: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _least(judged: Sequence[Judged], term: Sequence[float]) -> float:
-    """The threshold with the best F1 of right terms among those named."""
+    """The least threshold whose F1 of right terms, among those named, is all but the best.
+
+    The curve is flat at its top, where the best is chance; to a reviewer a doubtful term tells more than none.
+    """
     scored = sorted(((probability(term, one.found), one.right_term) for one in judged), reverse=True)
     wanted = sum(one.gold_id is not None for one in judged)
-    best, least, right = 0.0, 0.0, 0
-    for number, (value, is_right) in enumerate(scored, 1):
-        right += is_right
-        if 2 * right / (number + wanted) > best:
-            best, least = 2 * right / (number + wanted), value
-    return round(least, 4)
+    right = np.cumsum([is_right for _, is_right in scored])
+    f1 = 2 * right / (np.arange(1, len(scored) + 1) + wanted)
+    last = int(np.flatnonzero(f1 >= f1.max() - _ALL_BUT)[-1])
+    return round(scored[last][0], 4)
 
 
 def _fit(rows: Sequence[tuple[Found, bool]]) -> list[float]:

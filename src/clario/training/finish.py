@@ -132,13 +132,15 @@ def _manifest(prepared: Path, trained: Path, output: Path, shared: int, tagger: 
         record["calibration"] = calibration.calibrate(judged)
         calibration.write(output, record)
         record["calibration"]["dense"] = dense_threshold.calibrate(output, prepared / "validation.jsonl")
+        record["version"] = _version(output, record["calibration"])
         record["expected_calibration_error_of_terms"] = round(calibration.error_of(judged), 4)
         calibration.write(output, record)
     return record
 
 
-def _version(output: Path) -> str:
-    digest = hashlib.sha256()
+def _version(output: Path, calibration: Mapping[str, Any] | None = None) -> str:
+    """Twelve hex digits of all that the answers come from."""
+    digest = hashlib.sha256(json.dumps(calibration, sort_keys=True).encode())
     for name in ("words.npz", "lower.onnx", "linker.onnx", "tagger.onnx", "heads.npz", "terms.npz"):
         if (output / name).exists():
             digest.update(sha256_of(output / name).encode())
