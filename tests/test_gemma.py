@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, tra
 from clario.errors import ModelError  # noqa: E402
 from clario.extraction import base, gemma, gemma_model, greedy, prompt  # noqa: E402
 from clario.extraction.gemma import GemmaExtractor  # noqa: E402
-from clario.extraction.greedy import Free, Generator  # noqa: E402
+from clario.extraction.greedy import Free, Generator, Habits  # noqa: E402
 from clario.ontology.index import Name, NameKind  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
@@ -189,6 +189,62 @@ def _cached(model: Any, prefix: Sequence[int], prompts: Sequence[Sequence[int]])
         return generator._shared(prompts), generator._cached()
 
 
+def test_guesses_change_no_answer_but_save_steps(made: GemmaExtractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, forward = list[int](), greedy._Batch._all_logits
+    monkeypatch.setattr(
+        greedy._Batch, "_all_logits", lambda batch, *given: (steps.append(given[-1]), forward(batch, *given))[1]
+    )
+    prompt_ids = made.tokens(TEXTS[2])
+
+    def written(usual: Sequence[int]) -> tuple[bytes, int]:
+        steps.clear()
+        answer = made.constraint.writer(TEXTS[2], 200)
+        Generator(made._loaded.model, made._common(), usual).write([prompt_ids], [answer])
+        return bytes(answer.output), len(steps)
+
+    plain, many = written(())
+    told = made._tokenizer(plain.decode(), add_special_tokens=False)["input_ids"]
+    for usual in (made._usual(), told, [3, 4, 5, 6] * 9):
+        assert written(usual)[0] == plain
+    right = _tokens_of(made, prompt_ids)
+    found, few = written(right)
+    assert found == plain
+    assert few < many / 2
+
+
+def _tokens_of(made: GemmaExtractor, prompt_ids: list[int]) -> list[int]:
+    """The very tokens of an answer."""
+    answer, tokens = made.constraint.writer(TEXTS[2], 200), list[int]()
+    write = answer.write
+    answer.write = lambda token, probability=1.0: (tokens.append(token), write(token, probability))[1]  # type: ignore[method-assign, assignment, misc]
+    Generator(made._loaded.model).write([prompt_ids], [answer])
+    return tokens
+
+
+def test_wrong_guesses_leave_the_logits_of_one_pass(made: GemmaExtractor) -> None:
+    model, prompts = made._loaded.model, [made.tokens(text) for text in TEXTS[:3]]
+    with torch.inference_mode():
+        batch = greedy._Batch(model, prompts, *_cached(model, made._common(), prompts))
+        batch.keep([0])
+        batch.try_on([7, 8, 9, 10])
+        batch.forget(3)
+        tried = batch.try_on([11, 12, 13])
+        for row in range(3):
+            alone = model(torch.tensor([[*prompts[0], 7, *(11, 12, 13)[: row + 1]]])).logits[0, -1]
+            assert torch.allclose(tried[row], alone, atol=2e-4)
+
+
+def test_only_what_always_followed_is_guessed() -> None:
+    habits = Habits([1, 2, 3, 4, 1, 2, 3, 5, 6, 7, 8])
+    habits.add(1)
+    assert habits.guess() == []  # (8, 1) is new
+    habits.add(2)
+    assert habits.guess() == [3]  # then 4 or 5
+    habits.add(3)
+    habits.add(5)
+    assert habits.guess()[:3] == [6, 7, 8]
+
+
 @pytest.mark.skipif(not hasattr(transformers, "Gemma4TextConfig"), reason="this transformers has no Gemma 4")
 def test_gemma_4_with_shared_keys_and_values(made: GemmaExtractor) -> None:
     config = transformers.Gemma4TextConfig(
@@ -205,6 +261,11 @@ def test_gemma_4_with_shared_keys_and_values(made: GemmaExtractor) -> None:
         for row, ids in enumerate(prompts):
             alone = model(torch.tensor([[*ids, 3]]), use_cache=False).logits[0, -1]
             assert torch.allclose(batch.logits[row], alone, atol=2e-4)
+        batch.keep([0])
+        batch.try_on([4, 5, 6])
+        batch.forget(2)
+        alone = model(torch.tensor([[*prompts[0], 3, 4, 7, 8]]), use_cache=False).logits[0, -2:]
+        assert torch.allclose(batch.try_on([7, 8]), alone, atol=2e-4)
 
 
 def test_gemma_4s_turns_are_known_by_its_tokens(ontology: Any, folder: Path, tmp_path: Path) -> None:
@@ -315,6 +376,9 @@ def test_cut_weights_of_a_base_are_told_of(folder: Path, tmp_path: Path) -> None
         gemma_model.load(str(tmp_path))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="not whole"):
+        gemma_model.load(str(tmp_path))
+    (tmp_path / "config.json").write_text("{", "utf-8")
+    with pytest.raises(ModelError, match=r"config\.json is damaged"):
         gemma_model.load(str(tmp_path))
 
 

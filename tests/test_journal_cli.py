@@ -142,6 +142,32 @@ def test_what_cannot_be_imported_is_named_and_the_rest_is_there(run: Run, tmp_pa
     assert "line 2" in done.stderr
 
 
+def test_entities_of_another_text_are_not_taken_over(filled: Run, tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    fever = {"type": "symptom", "name_colloquial": "Fever", "start": 0, "end": 5, "hpo_id": "HP:0001945",
+             "hpo_label": "Fever", "alt_ids": [], "assertion": "present"}  # fmt: skip
+    path.write_text(json.dumps({"id": "1", "text": "Fever again.", "entities": [fever]}))
+    done = filled("import", path, "--entities-of", "anna")
+    assert (done.exit_code, done.stdout) == (1, "0 added, 0 there before, 0 annotated\n")
+    assert objects(filled("show", 1, "--annotator", "anna"))[0]["version"] == 0
+
+
+def test_an_export_does_not_take_the_journals_place(filled: Run, tmp_path: Path) -> None:
+    assert filled("export", "--output", tmp_path / "j.db").exit_code == 2
+    assert len(objects(filled("list"))) == 1
+
+
+def test_a_hint_that_is_no_day_does_not_stop_the_timeline(filled: Run, tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.db") as journal:
+        found = journal.extraction("1")
+        assert found
+        journal.again()
+        job = journal.claim()
+        assert job
+        assert journal.complete(job, found.model_copy(update={"ts_event_hint": "yesterday!"}))
+    assert {day for track in objects(filled("timeline")) for day in track["days"]} == {"2026-11-20"}
+
+
 def test_agreement_of_two_who_have_finished(filled: Run) -> None:
     for name, span in (("anna", "0:12"), ("ben", "6:12")):
         filled("correct", 1, "--add", span, "--term", "HP:0000217", "--annotator", name)

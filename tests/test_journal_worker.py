@@ -286,6 +286,21 @@ def test_the_references_answer_is_grounded_named_and_dated_here(sidecar: Server,
     assert sidecar.requests[-1][1] == {"diary": TEXT, "ts_recorded": "2026-11-26"}
 
 
+def test_names_that_are_no_names_do_not_stop_the_worker(sidecar: Server, resolver: Resolver) -> None:
+    sidecar.reference = found(
+        {"type": "symptom", "name": "\ud800", "attrs": {"name_colloquial": "fever"}},
+        {"type": "symptom", "name": "", "attrs": {"name_colloquial": " ", "start": 5, "end": 6}},
+    )
+    made = Sidecar(sidecar.url, resolver).read(TEXT, "x", None)
+    assert [e.name_colloquial for e in made.entities] == ["fever"]
+
+
+@pytest.mark.parametrize("url", ["http://a..b", "http://127.0.0.1:9/\xe4"])
+def test_a_url_that_leads_nowhere_is_a_server_that_is_away(url: str, resolver: Resolver) -> None:
+    with pytest.raises(TransientError):
+        Sidecar(url, resolver).read(TEXT, "x", None)
+
+
 def test_clarios_own_contract_is_asked_first_and_taken_as_it_is(
     sidecar: Server, resolver: Resolver, lexicon: Local
 ) -> None:

@@ -446,7 +446,7 @@ def test_a_broken_model_is_an_error(tiny: Path, make: Make, tmp_path: Path) -> N
     odd = _file(tmp_path / "odd.gguf", {"general.architecture": "gemma3"}, {"token_embd.weight": (4, 4)})
     (found,) = make(odd).extract([CHEEKS])
     assert isinstance(found, ModelError)
-    assert "fetch or make the file again" in str(found)
+    assert "fetch or make it again" in str(found)
 
 
 def test_headers_are_read(tiny: Path) -> None:

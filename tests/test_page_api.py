@@ -1,12 +1,16 @@
 """What the review page may ask of the server: reviews are kept, apart from each other, and never overwritten."""
 
+import asyncio
 import csv
 import io
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
+from urllib import parse
 
 import pytest
 
@@ -24,6 +28,7 @@ from clario.journal.store import Journal
 from clario.ontology.resolver import Resolver
 from clario.service import review_desk
 from clario.service.review_desk import Drafts, FullError
+from clario.service.state import State
 
 PAGE = Path(review_desk.__file__).parent / "page"
 Json = dict[str, Any]
@@ -175,6 +180,61 @@ def test_keeping_takes_everything_into_the_journal(client: httpx.Client, journal
     with Journal(journal) as other:
         view = other.effective(kept["id"].removeprefix("j."), "A")
     assert view.version == undone["view"]["version"]
+
+
+def test_two_windows_that_keep_a_diary_make_one_entry(client: httpx.Client, journal: Path) -> None:
+    document = _paste(client)
+    with Journal(journal) as other:
+        before = len(other.entries())
+        path = f"/review/api/documents/{document['id']}/keep"
+        with ThreadPoolExecutor(4) as windows:
+            answers = list(windows.map(lambda _: client.post(path, json={"annotator": "A"}), range(4)))
+        assert sorted(answer.status_code for answer in answers) == [200, 404, 404, 404]
+        assert len(other.entries()) == before + 1
+
+
+def test_a_diary_that_nobody_waits_for_any_more_is_forgotten(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review_desk, "MOST_DRAFTS", 1)
+    given = {"text": DIARY, "annotator": "A"}
+    with serving(resolver) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(State, "read", _for_ever)
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/review/api/documents", json=given, timeout=0.5)
+        until = monotonic() + 10
+        while (answer := client.post("/review/api/documents", json=given)).status_code == 507:
+            assert monotonic() < until
+            sleep(0.02)
+        assert answer.status_code == 201
+
+
+async def _for_ever(*_: object) -> None:
+    await asyncio.sleep(60)
+
+
+def test_an_id_may_be_the_path_of_a_file(client: httpx.Client, journal: Path) -> None:
+    for id in ("old/monday.txt", "old/read"):
+        with Journal(journal) as other:
+            other.add("So thirsty. No fever.", id=id)
+        path = f"/review/api/documents/{parse.quote(f'j.{id}', safe='')}"
+        assert client.get(path, params={"annotator": "A"}).json()["id"] == f"j.{id}"
+        assert client.post(f"{path}/read", json={"annotator": "A"}).json()["read"]
+
+
+def test_candidates_of_another_release_do_not_hide_a_diary(client: httpx.Client, journal: Path) -> None:
+    document = _paste(client, keep=True)
+    with Journal(journal) as other:
+        id = document["id"].removeprefix("j.")
+        found = other.extraction(id)
+        assert found
+        match = found.entities[0].match.model_copy(update={"candidates": ("HP:9999999", "HP:0001945")})
+        first = found.entities[0].model_copy(update={"match": match})
+        other.again([id])
+        job = next(job for job in iter(other.claim, None) if job.entry == id)
+        other.complete(job, found.model_copy(update={"entities": (first, *found.entities[1:])}))
+    assert _load(client, document).json()["labels"] == {"HP:0001945": "Fever"}
 
 
 def test_forgetting_leaves_nothing(client: httpx.Client) -> None:

@@ -117,7 +117,17 @@ def _basic(password: str) -> str:
 
 @pytest.mark.parametrize(
     "given",
-    ["", TOKEN, "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Basic %%%", _basic("x"), "Bearer \xe4"],
+    [
+        "",
+        TOKEN,
+        "Bearer",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        "Basic %%%",
+        "Basic \xe4",
+        _basic("x"),
+        "Bearer \xe4",
+    ],
 )
 def test_without_the_token_nothing_is_told(guarded: httpx.Client, given: str) -> None:
     for path in ("/v1/terms/HP:0000217", "/metrics", "/nothing", "/openapi.json"):

@@ -142,8 +142,11 @@ def _edited(journal: "Journal", day: dt.date) -> "Entry":
         if text.strip():
             entry = journal.add(text, day)
     except BaseException:
-        if path.stat().st_size:
-            tell(f"what you wrote is in {path}")
+        with suppress(OSError):
+            if path.stat().st_size:
+                tell(f"what you wrote is in {path}")
+            else:
+                path.unlink()
         raise
     with suppress(OSError):
         path.unlink()

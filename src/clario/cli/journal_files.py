@@ -110,9 +110,13 @@ def export(
     file: File = None,
 ) -> None:
     """Write the entries with what was found in them, corrections applied."""
+    from clario.reading import overwritten
+
     if output and to in (To.CORPUS, To.EXTRACTIONS, To.CSV) and output.is_dir():
         raise typer.BadParameter(f"{output} is a folder; name a file")
     with opened(file) as journal:
+        if output and overwritten(output, [str(journal.path)]):
+            raise typer.BadParameter("--output would overwrite the journal")
         if to in (To.PHENOPACKET, To.FHIR):
             _documents(_records(journal, annotator, finished, subject), to, output, quotes)
         elif to is To.CSV:

@@ -134,7 +134,8 @@ def _ask(_new: bool) -> str:
 
 def _token(file: Path | None) -> str | None:
     if file is None:
-        return os.environ.get("CLARIO_TOKEN") or None
+        given = os.environ.get("CLARIO_TOKEN")
+        return given.strip() if given else None  # blanks alone are a weak token, not none
     try:
         return file.read_text("ascii").strip()
     except UnicodeDecodeError:

@@ -57,7 +57,7 @@ class GemmaExtractor(Extractor):
         self._ends = [vocabulary[end]] if end in vocabulary else []
         self.constraint = Constraint(Vocabulary(written, self._ends), (n.text for n in resolver.index.names))
         self.constrained = os.environ.get(CONSTRAINED, "").strip().lower() not in {"no", "0", "false"}
-        self.generator = Generator(loaded.model, self._common())
+        self.generator = Generator(loaded.model, self._common(), self._usual())
         self.name = f"gemma:{Path(named).name if Path(named).expanduser().exists() else named}"
         self.version = f"{loaded.version}+prompt.{self._digest()}{'' if self.constrained else '+free'}"
 
@@ -71,6 +71,13 @@ class GemmaExtractor(Extractor):
         """The tokens with which every prompt begins; where a diary's first letters merge with them, less."""
         first, second = self.tokens("a"), self.tokens("I")
         return first[: next(n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)]
+
+    def _usual(self) -> list[int]:
+        """An answer as answers are: those of the demonstrations."""
+        ids: list[int] = []
+        for _, told in prompt.SHOTS:
+            ids += self._tokenizer(prompt.answer(told), add_special_tokens=False)["input_ids"]
+        return ids
 
     def _digest(self) -> str:
         asked = prompt.render(prompt.messages("", shots=self._loaded.shots), self._system_turn)

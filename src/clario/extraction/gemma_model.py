@@ -168,7 +168,10 @@ def _hidden_size(base: Place) -> int:
             f"the base model {base.name} is not on this machine; set {BASE} to its folder, its GGUF file or, to "
             "have it fetched, its hub id"
         )
-    config = json.loads(path.read_text("utf-8"))
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise ModelError(f"{path} is damaged; fetch the base model again") from None
     size: int = config.get("text_config", config).get("hidden_size", 0)
     return size
 

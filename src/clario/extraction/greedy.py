@@ -1,10 +1,13 @@
 """Greedy decoding of several prompts at once, each with a say in which tokens may come next."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+_CONTEXT: Final = 3  # tokens by which it is guessed what follows
+_MOST_GUESSED: Final = 12
 
 
 class Answer(Protocol):
@@ -53,10 +56,12 @@ class Generator:
     Args:
         model: a causal language model of transformers.
         prefix: tokens with which every prompt is expected to begin; empty for no such cache.
+        usual: tokens of an answer as answers are. An answer alone is written in fewer steps by it: what always
+            followed there is guessed, and kept as far as the model writes it, too.
     """
 
-    def __init__(self, model: Any, prefix: Sequence[int] = ()) -> None:
-        self.model, self._prefix = model, list(prefix)
+    def __init__(self, model: Any, prefix: Sequence[int] = (), usual: Sequence[int] = ()) -> None:
+        self.model, self._prefix, self._usual = model, list(prefix), list(usual)
         self._layers: list[Layer] | None = None
 
     def write(self, prompts: Sequence[Sequence[int]], answers: Sequence[Answer]) -> None:
@@ -68,7 +73,7 @@ class Generator:
 
     def _write(self, prompts: Sequence[Sequence[int]], answers: list[Answer]) -> None:
         batch = _Batch(self.model, prompts, self._shared(prompts), self._cached())
-        while True:
+        while len(answers) > 1 or not self._usual:
             tokens = _picked(batch.logits, answers)
             alive = [row for row, answer in enumerate(answers) if not answer.done]
             if not alive:
@@ -77,6 +82,21 @@ class Generator:
                 answers, tokens = [answers[row] for row in alive], [tokens[row] for row in alive]
                 batch.keep(alive)
             batch.go_on(tokens)
+        self._finish(batch, answers[0])
+
+    def _finish(self, batch: "_Batch", answer: Answer) -> None:
+        """Write an answer that stands alone, several tokens a step where they could be guessed."""
+        habits, logits, guessed = Habits(self._usual), batch.logits, list[int]()
+        while not answer.done:
+            for place in range(len(guessed) + 1):
+                (token,) = _picked(logits[place : place + 1], [answer])
+                habits.add(token)
+                if answer.done or guessed[place : place + 1] != [token]:
+                    break
+            if not answer.done:
+                batch.forget(len(guessed) - place)
+                guessed = habits.guess()
+                logits = batch.try_on([token, *guessed])
 
     def _shared(self, prompts: Sequence[Sequence[int]]) -> int:
         """How many leading tokens all prompts have in common with the prefix; each keeps one of its own."""
@@ -93,6 +113,34 @@ class Generator:
             self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             self._layers = [Layer(layer.keys, layer.values) for layer in cache.layers]
         return self._layers or []
+
+
+class Habits:
+    """What followed which tokens so far: to guess what comes next, where it was always the same."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = list[int]()
+        self._followed: dict[tuple[int, ...], set[int]] = {}
+        for token in tokens:
+            self.add(token)
+
+    def add(self, token: int) -> None:
+        """Take the next token."""
+        for size in range(2, _CONTEXT + 1):
+            self._followed.setdefault(tuple(self._tokens[-size:]), set()).add(token)
+        self._tokens.append(token)
+
+    def guess(self) -> list[int]:
+        """The tokens that are likely to be next; none where it may be one or another."""
+        ahead = self._tokens[-_CONTEXT:]
+        start = len(ahead)
+        while len(ahead) - start < _MOST_GUESSED:
+            contexts = (tuple(ahead[-size:]) for size in range(_CONTEXT, 1, -1))
+            found = next(filter(None, map(self._followed.get, contexts)), None)
+            if found is None or len(found) > 1:
+                break
+            ahead += found
+        return ahead[start:]
 
 
 class _Batch:
@@ -122,8 +170,11 @@ class _Batch:
         self.logits = self._forward(ids[:, shared:].to(device), places[:, shared:].clamp(0).to(device))
 
     def _forward(self, ids: Any, positions: Any) -> Any:
+        return self._all_logits(ids, positions, 1)[:, -1]
+
+    def _all_logits(self, ids: Any, positions: Any, kept: int) -> Any:
         given = {"attention_mask": self._mask, "position_ids": positions, "past_key_values": self._cache}
-        return self._model(input_ids=ids, use_cache=True, logits_to_keep=1, **given).logits[:, -1]
+        return self._model(input_ids=ids, use_cache=True, logits_to_keep=kept, **given).logits
 
     def go_on(self, tokens: Sequence[int]) -> None:
         """Add a token to each row."""
@@ -133,6 +184,24 @@ class _Batch:
         self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], 1)
         self._last = self._last + 1
         self.logits = self._forward(ids, self._last)
+
+    def try_on(self, tokens: Sequence[int]) -> Any:
+        """Add tokens to the only row; the logits after each."""
+        import torch
+
+        ids = torch.tensor([tokens], device=self._mask.device)
+        self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
+        places = self._last + torch.arange(1, len(tokens) + 1, device=ids.device)
+        self._last = places[:, -1:]
+        return self._all_logits(ids, places, len(tokens))[0]
+
+    def forget(self, count: int) -> None:
+        """Take back the last tokens."""
+        if not count:
+            return
+        self._mask, self._last = self._mask[:, :-count], self._last - count
+        for layer in self._cache.layers:
+            layer.keys, layer.values = layer.keys[..., :-count, :], layer.values[..., :-count, :]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows only."""

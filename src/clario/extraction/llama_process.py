@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 from weakref import finalize
 
 from clario.errors import ModelError
@@ -160,33 +160,39 @@ def _end(child: "subprocess.Popen[bytes]", reader: threading.Thread, folder: "Te
 
 def main() -> None:
     """Load the model of the settings in the first argument, tell so, and answer until the input ends."""
-    settings, tell = json.loads(sys.argv[1]), _teller(os.dup(1))
+    settings = json.loads(sys.argv[1])
+    tell = _teller(os.dup(1), settings["folder"])
     os.dup2(2, 1)  # what llama.cpp prints is no answer
     try:
         server = _server(settings)
     except (ImportError, RuntimeError) as error:
-        tell(
-            _READY, {"error": f"llama.cpp cannot load {settings['model']} ({error}); fetch or make the file again"}
-        )
+        tell(_READY, {"error": f"llama.cpp cannot load {settings['model']} ({error}); fetch or make it again"})
         return
     tell(_READY, {})
     pool = ThreadPoolExecutor(settings["slots"])
     for line in sys.stdin.buffer:
         pool.submit(_answer, server, json.loads(line), tell)
-    # Nobody waits for what is still being read.
+    _leave(settings["folder"])
+
+
+def _leave(folder: str) -> NoReturn:
+    """End at once: nobody waits for what is still read, and to take a young server down may take for ever."""
     import shutil
 
-    shutil.rmtree(settings["folder"], ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
-def _teller(out: int) -> Callable[[int, Reply], None]:
+def _teller(out: int, folder: str) -> Callable[[int, Reply], None]:
     lock, file = threading.Lock(), os.fdopen(out, "wb")
 
     def tell(number: int, reply: Reply) -> None:
-        with lock:
-            file.write(json.dumps({"id": number, "reply": reply}).encode() + b"\n")
-            file.flush()
+        try:
+            with lock:
+                file.write(json.dumps({"id": number, "reply": reply}).encode() + b"\n")
+                file.flush()
+        except OSError:  # the parent is gone
+            _leave(folder)
 
     return tell
 
@@ -194,7 +200,7 @@ def _teller(out: int) -> Callable[[int, Reply], None]:
 def _answer(server: Any, asked: Mapping[str, Any], tell: Callable[[int, Reply], None]) -> None:
     try:
         reply = server.handle_completions(asked["body"])
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # without a reply, whoever asked would wait for ever
         reply = {"error": type(error).__name__}
     tell(asked["id"], reply)
 

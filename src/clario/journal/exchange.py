@@ -67,8 +67,12 @@ def import_annotations(journal: Journal, path: Path, annotator: str, tally: Tall
     for number, line in enumerate(_lines(path), 1):
         if line.strip():
             try:
-                id, changes = _annotation(line, f"{path}, line {number}")
-                tally.annotated += journal.annotate(id, changes, annotator)
+                where = f"{path}, line {number}"
+                id, found = _annotation(line, where)
+                text = journal.entry(id).text
+                if any(text[one.start : one.end] != one.name_colloquial for one in found):
+                    raise InputError(f"{where}: its entities quote another text than that of the entry")
+                tally.annotated += journal.annotate(id, [_add(one) for one in found], annotator)
             except ClarioError as error:
                 tally.failures.append(Failure(id=f"{path}:{number}", error=str(error)))
 
@@ -81,11 +85,11 @@ def _lines(path: Path) -> list[str]:
     raise InputError(f"{path}: {why}")
 
 
-def _annotation(line: str, where: str) -> tuple[str, list[Add]]:
+def _annotation(line: str, where: str) -> tuple[str, list[GoldEntity]]:
     try:
         record: Any = json.loads(line)
         found = [GoldEntity.model_validate_json(json.dumps(entity)) for entity in record["entities"]]
-        return str(record["id"]), [_add(entity) for entity in found]
+        return str(record["id"]), found
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         why = "" if not isinstance(error, ValidationError) else _place(error)
     raise InputError(f"{where}: no diary of the corpus with an id and entities{why}")

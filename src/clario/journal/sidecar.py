@@ -95,7 +95,7 @@ class Sidecar:
             status, headers, data = self._exchange(path, json.dumps(body).encode())
         except TimeoutError:
             status, why = 0, f"gave no answer within {self._timeout:g} s"
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:  # the last: a URL that no host can have
             # Not the error itself: a server's own words may repeat what it was asked.
             status, why = 0, f"cannot be reached or hung up ({type(error).__name__}); is it running?"
         if not status:
@@ -233,15 +233,16 @@ def _mention(given: Any, text: str, resolver: Resolver, taken: set[tuple[int, in
     quote = _words(attrs.get("name_colloquial")) or name
     type = known(_TYPES, attrs.get("type")) or known(_TYPES, entity.get("type"))
     place = _told_place(attrs, text) or (find(quote, text, taken) if quote else None)
-    if type is None or place is None:
+    words = text[place.start : place.end] if place else ""
+    if type is None or place is None or not words.strip():
         return None
     taken.add((place.start, place.end))
     return Mention(
         type=type,
-        name_colloquial=text[place.start : place.end],
+        name_colloquial=words,
         start=place.start,
         end=place.end,
-        name_canonical=_label(attrs.get("hpo_id"), resolver) or name or quote,
+        name_canonical=_label(attrs.get("hpo_id"), resolver) or name or words.strip(),
         assertion=known(_ASSERTIONS, attrs.get("assertion")),
         confidence=_sure(attrs.get("confidence"), CONFIDENCE * place.likeness),
     )
@@ -272,7 +273,8 @@ def _label(hpo_id: object, resolver: Resolver) -> str | None:
 
 
 def _words(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    """A text without what is no Unicode: half of a surrogate pair, which JSON can hold."""
+    return value.encode("utf-8", "ignore").decode().strip() if isinstance(value, str) else ""
 
 
 def _date(value: object) -> str | None:

@@ -5,6 +5,7 @@ import importlib
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,7 +60,8 @@ def tracks(journal: Journal, annotator: str = ME, *, types: Sequence[EntityType]
 
 def _day(entry: Entry, hint: str | None) -> dt.date:
     if hint and len(hint) == len("2026-11-26"):
-        return dt.date.fromisoformat(hint)
+        with suppress(ValueError):  # another server's
+            return dt.date.fromisoformat(hint)
     return entry.recorded or entry.created.date()
 
 

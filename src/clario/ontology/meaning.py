@@ -122,7 +122,8 @@ class Meaning:
         """The nearest terms below Phenotypic abnormality, and at least two; none where there is no word."""
         # Half a surrogate pair is no text that the tokenizer takes.
         words = phrase[: LONGEST + 1].encode("utf-8", "replace").decode()
-        vectors = self.encoder.phrases([words] if len(words) <= LONGEST else [])
+        says = len(words) <= LONGEST and any(letter.isalpha() for letter in words)
+        vectors = self.encoder.phrases([words] if says else [])
         if not vectors.any():
             return []
         (near,) = self.vectors.nearest(vectors, max(count, 2) + 1)

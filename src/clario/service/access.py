@@ -1,7 +1,6 @@
 """Who may ask: the token, the service's own names, and its own pages."""
 
 import base64
-import binascii
 import hmac
 from urllib.parse import urlsplit
 
@@ -73,7 +72,7 @@ def _brings(authorization: str, token: str) -> bool:
     if scheme.lower() == "basic":
         try:
             given = base64.b64decode(given.strip(), validate=True).decode("latin-1").partition(":")[2]
-        except binascii.Error:
+        except ValueError:  # binascii.Error, and what is not ASCII
             return False
     elif scheme.lower() != "bearer":
         return False

@@ -6,7 +6,7 @@ Each change is kept before it is answered, under the version that its author saw
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,7 +108,11 @@ class Reviews:
 
     def _labels(self, view: View) -> dict[str, str]:
         """The names of the terms that a finding may also mean."""
-        return {id: self.resolver.index.label(id) for item in view.items for id in _candidates(item)}
+        labels = dict[str, str]()
+        for id in (id for item in view.items for id in _candidates(item)):
+            with suppress(UnknownTermError):  # read with another release than the one in use
+                labels[id] = self.resolver.index.label(id)
+        return labels
 
     def keep(self, id: str) -> str:
         """Make a draft an entry of the journal, with what was done to it; its new id."""
@@ -116,9 +120,7 @@ class Reviews:
         journal = self.desks.journal
         if journal is None or desk is not self.desks.drafts:
             raise InputError("there is no journal, or the diary is in it already")
-        kept = journal.take_over(desk, name)
-        self.desks.drafts.forget(name)
-        return self.desks.name(journal, kept.id)
+        return self.desks.name(journal, self.desks.drafts.hand_over(name, journal).id)
 
     def put(self, given: Pasted) -> tuple[Desk, str]:
         """Keep a pasted diary; its desk and its id there."""
@@ -207,23 +209,24 @@ def _document_routes(routes: APIRouter, state: State, reviews: Reviews) -> None:
         desk, name = await run_in_threadpool(reviews.put, given)
         try:
             await read(desk, name)
-        except Problem:
+            return await answer(desk, name, given.annotator)
+        except BaseException:  # also a client that went away: nobody would ever know the draft's id
             if not given.keep:  # the page still has the text; an entry of the journal stays, to be read later
-                await run_in_threadpool(reviews.desks.drafts.forget, name)
+                with suppress(UnknownEntryError):
+                    await run_in_threadpool(reviews.desks.drafts.forget, name)
             raise
-        return await answer(desk, name, given.annotator)
 
-    @routes.get("/review/api/documents/{id}")
+    @routes.get("/review/api/documents/{id:path}")
     def document(id: str, annotator: Annotated[Annotator, Query()]) -> dict[str, Any]:
         return reviews.shown(id, annotator)
 
-    @routes.post("/review/api/documents/{id}/read")
+    @routes.post("/review/api/documents/{id:path}/read")
     async def read_now(id: str, given: Who) -> dict[str, Any]:
         desk, name = await run_in_threadpool(reviews.desks.of, id)
         await read(desk, name)
         return await answer(desk, name, given.annotator)
 
-    @routes.post("/review/api/documents/{id}/changes", response_model=None)
+    @routes.post("/review/api/documents/{id:path}/changes", response_model=None)
     def change(id: str, given: Changed) -> dict[str, Any] | JSONResponse:
         try:
             reviews.change(id, given)
@@ -234,11 +237,11 @@ def _document_routes(routes: APIRouter, state: State, reviews: Reviews) -> None:
             return _told(409, "stale", "it was changed in another window", document=current)
         return reviews.shown(id, given.annotator)
 
-    @routes.post("/review/api/documents/{id}/keep")
+    @routes.post("/review/api/documents/{id:path}/keep")
     def keep(id: str, given: Who) -> dict[str, Any]:
         return reviews.shown(reviews.keep(id), given.annotator)
 
-    @routes.delete("/review/api/documents/{id}", status_code=204)
+    @routes.delete("/review/api/documents/{id:path}", status_code=204)
     def forget(id: str) -> None:
         desk, name = reviews.desks.of(id)
         if desk is not reviews.desks.drafts:
