@@ -18,6 +18,7 @@ from clario.cli import (
     corpus,
     evaluate,
     export,
+    export_model,
     extract,
     journal,
     journal_correct,
@@ -48,6 +49,7 @@ app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.add_typer(ontology.app, name="ontology")
 corpus.app.command("check", epilog=check.EPILOG)(check.check)
+train.app.command("export", epilog=export_model.EPILOG)(export_model.export)
 app.add_typer(train.app, name="train")
 app.add_typer(corpus.app, name="corpus")
 journal.app.command("correct", epilog=journal_correct.EPILOG)(journal_correct.correct)
