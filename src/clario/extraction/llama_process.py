@@ -200,7 +200,7 @@ def _teller(out: int, folder: str) -> Callable[[int, Reply], None]:
 def _answer(server: Any, asked: Mapping[str, Any], tell: Callable[[int, Reply], None]) -> None:
     try:
         reply = server.handle_completions(asked["body"])
-    except Exception as error:  # without a reply, whoever asked would wait for ever
+    except Exception as error:  # noqa: BLE001  without a reply, whoever asked would wait for ever
         reply = {"error": type(error).__name__}
     tell(asked["id"], reply)
 
