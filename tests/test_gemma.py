@@ -191,9 +191,12 @@ def _cached(model: Any, prefix: Sequence[int], prompts: Sequence[Sequence[int]])
 
 def test_guesses_change_no_answer_but_save_steps(made: GemmaExtractor, monkeypatch: pytest.MonkeyPatch) -> None:
     steps, forward = list[int](), greedy._Batch._all_logits
-    monkeypatch.setattr(
-        greedy._Batch, "_all_logits", lambda batch, *given: (steps.append(given[-1]), forward(batch, *given))[1]
-    )
+
+    def counted(batch: Any, ids: Any, positions: Any, kept: int) -> Any:
+        steps.append(kept)
+        return forward(batch, ids, positions, kept)
+
+    monkeypatch.setattr(greedy._Batch, "_all_logits", counted)
     prompt_ids = made.tokens(TEXTS[2])
 
     def written(usual: Sequence[int]) -> tuple[bytes, int]:
@@ -216,7 +219,12 @@ def _tokens_of(made: GemmaExtractor, prompt_ids: list[int]) -> list[int]:
     """The very tokens of an answer."""
     answer, tokens = made.constraint.writer(TEXTS[2], 200), list[int]()
     write = answer.write
-    answer.write = lambda token, probability=1.0: (tokens.append(token), write(token, probability))[1]  # type: ignore[method-assign, assignment, misc]
+
+    def noted(token: int, probability: float = 1.0) -> None:
+        tokens.append(token)
+        write(token, probability)
+
+    answer.write = noted  # type: ignore[method-assign]
     Generator(made._loaded.model).write([prompt_ids], [answer])
     return tokens
 

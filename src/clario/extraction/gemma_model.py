@@ -117,10 +117,7 @@ def _adapter_config(adapter: Place) -> dict[str, Any]:
     path = adapter.file(_CONFIG)
     if path is None:
         raise ModelError(f"{adapter.name} is no adapter: it has no {_CONFIG}; set {ADAPTER} to one of PEFT's")
-    try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise ModelError(f"{path} is damaged; fetch or train the adapter again") from None
+    config = _object(path)
     if config.get("peft_type") != "LORA":
         raise ModelError(f"{adapter.name} is an adapter of another kind ({config.get('peft_type')}), not LORA")
     return config
@@ -128,11 +125,17 @@ def _adapter_config(adapter: Place) -> dict[str, Any]:
 
 def _facts(adapter: Place) -> dict[str, Any]:
     path = adapter.file(FACTS)
+    return _object(path) if path else {}
+
+
+def _object(path: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads(path.read_text("utf-8")) if path else {}
+        record = json.loads(path.read_text("utf-8"))
     except ValueError:
-        raise ModelError(f"{path} is damaged; fetch or train the adapter again") from None
-    return facts
+        record = None
+    if not isinstance(record, dict):
+        raise ModelError(f"{path} is damaged; fetch or train the adapter again")
+    return record
 
 
 def _digest(adapter: Place) -> str:
