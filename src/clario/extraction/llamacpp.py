@@ -185,7 +185,8 @@ class Reading:
             if len(found) == prompt.MOST_ENTITIES or self._tokens > CONTEXT - _RESERVE:
                 warnings.append(f"the model's answer was too long; the first {len(found)} entities are kept")
                 break
-            more = self._choose('"', '},{"name_colloquial":"', "}]}") == 0
+            # A token holds all of `"},{"`. After a quotation mark of its own, models end: only ends have one.
+            more = self._choose("", '"},{"name_colloquial":"', '"}]}') == 0
         return ground(Answer(found, warnings, not warnings), self._text)
 
     def _entity(self) -> Proposed:
