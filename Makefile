@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 TRAIN := $(VENV)/train
 SMOKE := build/smoke
 
-.PHONY: demo test lint smoke index bench clean
+.PHONY: demo test page lint smoke index bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/clario extract examples/dry_mouth.txt --format table
 
 test: $(VENV)/dev
 	$(BIN)/pytest
+
+# The review page in a real browser (Chromium); skipped where there is none.
+page: $(VENV)/dev
+	$(BIN)/pytest -m browser
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

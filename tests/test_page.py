@@ -21,6 +21,8 @@ from clario.corpus.dataset import GoldDiary
 from clario.journal.store import Journal
 from clario.ontology.resolver import Resolver
 
+pytestmark = pytest.mark.browser
+
 Page = Any
 PATIENCE = 20_000  # milliseconds: a machine may be busy
 WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
