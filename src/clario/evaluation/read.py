@@ -1,6 +1,5 @@
 """Reading what is to be scored: gold diaries, splits, and predictions, all JSON with the line in every error."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -72,11 +71,6 @@ class _Entity(BaseModel):
             self.type, self.start, self.end, self.assertion, self.hpo_id, frozenset(self.alt_ids),
             self.name_colloquial, self.name_canonical, self.confidence,
         )  # fmt: skip
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(_bytes(path)).hexdigest()
 
 
 def gold(path: Path, index: Index) -> dict[str, GoldDiary]:

@@ -15,6 +15,7 @@ from clario.evaluation.systems import System, Watch
 from clario.ontology.index import PHENOTYPIC_ABNORMALITY, Index
 from clario.ontology.normalize import key
 from clario.ontology.resolver import Resolver
+from clario.paths import sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,8 @@ def evaluate(
     # Of raw outputs the normalised reading, which comes last, is the one that is tested.
     tested = (scored[0][-1], scored[1][-1]) if against else None
     return Evaluation(
-        gold_path.name, read.sha256(gold_path),
-        Split(split[0].name, read.sha256(split[0]), split[1]) if split else None,
+        gold_path.name, sha256_of(gold_path),
+        Split(split[0].name, sha256_of(split[0]), split[1]) if split else None,
         index.release, len(diaries), sum(len(d.entities) for d in diaries), [s for g in scored for s in g],
         (tested[0].system.name, tested[1].system.name) if tested else None,
         compare(*tested) if tested else {}, _ceiling(diaries, [s for g in groups for s in g], knowledge),

@@ -13,6 +13,7 @@ from clario.evaluation.metrics import Annotation
 from clario.evaluation.read import GoldDiary, Prediction
 from clario.ontology.index import Index
 from clario.ontology.resolver import Resolver
+from clario.paths import sha256_of
 
 Watch = Callable[[Iterable[GoldDiary]], Iterable[GoldDiary]]
 
@@ -90,7 +91,7 @@ def from_file(
         raise InputError(f"{path}: {shown}{more}: no such ids in the gold file")
     common = System(
         path.stem, [], _only({p.model for p in found.values() if p.model}), file=path.name,
-        sha256=read.sha256(path), missing=[d.id for d in diaries if d.id not in found],
+        sha256=sha256_of(path), missing=[d.id for d in diaries if d.id not in found],
     )  # fmt: skip
     lines = [found.get(d.id, Prediction(d.id)) for d in diaries]
     if any(p.raw is not None for p in found.values()):

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clario.extraction.mini import Found, MiniExtractor, features, probability
+from clario.training.logistic import fitted
 from clario.training.texts import read
 
-Array = NDArray[np.float64]
-_RIDGE = 1e-2
 _FOLDS = 5
 _ALL_BUT = 0.005  # of F1
 
@@ -102,18 +100,12 @@ def _least(judged: Sequence[Judged], term: Sequence[float]) -> float:
 
 
 def _fit(rows: Sequence[tuple[Found, bool]]) -> list[float]:
-    """Logistic regression with a small ridge, by Newton's method."""
+    """The weights of `features` by logistic regression."""
     if not rows:
         return [0.0, 0.0, 0.0, 0.0]
     x = np.array([features(found) for found, _ in rows])
     y = np.array([right for _, right in rows], float)
-    weights: Array = np.zeros(x.shape[1])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        slope = x.T @ (p - y) + _RIDGE * weights
-        curve = (x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(len(weights))
-        weights = weights - np.linalg.solve(curve, slope)
-    return [round(float(w), 5) for w in weights]
+    return [round(float(w), 5) for w in fitted(x, y)]
 
 
 def error_of(judged: Sequence[Judged]) -> float:

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clario.entities import EntityType
 from clario.ontology import release as releases
 from clario.ontology.meaning import UNSET, Setting
 from clario.ontology.resolver import Resolver
+from clario.training.logistic import Array, fitted
 from clario.training.texts import read
 
-Array = NDArray[np.float64]
 LEAST = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """The thresholds that are tried."""
 _WITHOUT_TERMS = {EntityType.MED, EntityType.TRIGGER, EntityType.BEHAVIOR}
-_RIDGE, _FOLDS = 1e-2, 5
+_FOLDS = 5
 
 
 class Asked(NamedTuple):
@@ -80,17 +79,12 @@ def _asked(resolver: Resolver, diary: int, quote: str, accepted: frozenset[str])
 
 
 def fit(asked: Sequence[Asked]) -> tuple[float, float, float]:
-    """The weights of `Setting` by logistic regression with a small ridge, by Newton's method."""
+    """The weights of `Setting` by logistic regression."""
     rows = [(one.found, one.right) for one in asked if one.found]
     if not any(right for _, right in rows):
         return UNSET.weights
     x, y = np.array([(1.0, *found[1:]) for found, _ in rows]), np.array([right for _, right in rows], float)
-    weights: Array = np.zeros(3)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        slope = x.T @ (p - y) + _RIDGE * weights
-        weights = weights - np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(3), slope)
-    one, score, lead = (round(float(w), 4) for w in weights)
+    one, score, lead = (round(float(w), 4) for w in fitted(x, y))
     return one, score, lead
 
 
