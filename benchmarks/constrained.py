@@ -59,6 +59,13 @@ class Timed:
         Timed.seconds += thread_time() - begun
         return found
 
+    def preferred(self, tokens: Tokens) -> NDArray[np.float32] | None:
+        """See `Writer.preferred`."""
+        begun = thread_time()
+        found = self.writer.preferred(tokens)
+        Timed.seconds += thread_time() - begun
+        return found
+
     def write(self, token: int, probability: float = 1.0) -> None:
         """See `Writer.write`."""
         begun = thread_time()
@@ -76,6 +83,9 @@ class Steps:
     def allowed(self) -> None:
         """Any token."""
 
+    def preferred(self, tokens: Tokens) -> None:
+        """No token."""
+
     def write(self, token: int, probability: float = 1.0) -> None:
         """Count a token."""
         self._left -= 1
@@ -91,7 +101,7 @@ def cost(made: GemmaExtractor, texts: Sequence[str], batch: int, limit: int) -> 
     for first in range(0, len(prompts), batch):
         asked = [ids for ids, _ in prompts[first : first + batch]]
         begun = _clocks()
-        timed = [Timed(made.constraint.writer(text, limit)) for _, text in prompts[first : first + batch]]
+        timed = [Timed(made.writer(text, limit)) for _, text in prompts[first : first + batch]]
         made.generator.write(asked, timed)
         seconds["with"] += _clocks() - begun
         begun = _clocks()
@@ -154,7 +164,7 @@ def soundness(made: GemmaExtractor, names: frozenset[str], by_model: int) -> dic
     asked = [text for text in texts if text.strip()][:by_model]
     for first in range(0, len(asked), 8):
         part = asked[first : first + 8]
-        writers = [made.constraint.writer(text, gemma.LIMIT) for text in part]
+        writers = [made.writer(text, gemma.LIMIT) for text in part]
         made.generator.write([made.tokens(text) for text in part], writers)
         counts["of these sound"] += sum(
             sound(t, w.output.decode(), names) for t, w in zip(part, writers, strict=True)

@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from clario.extraction.greedy import Free, Generator
+from clario.extraction.greedy import Free, Generator, cache_argument
 from clario.training import adapter, answers, base_model, qlora, recipes
 from clario.training.prepared import VALIDATION, Array, Examples, Prepared
 from clario.training.recipes import Recipe
@@ -207,8 +207,9 @@ def cache_differs(base: Any, sizes: Sizes) -> dict[str, float]:
     with torch.inference_mode():
         plain, control = (base(one, use_cache=False, logits_to_keep=1).logits for one in (ids, other))
         whole = base(ids, use_cache=True, logits_to_keep=1).logits
-        cache = base(ids[:, :-1], use_cache=True, logits_to_keep=1).past_key_values
-        step = base(ids[:, -1:], past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        name = cache_argument(base)
+        cache = getattr(base(ids[:, :-1], use_cache=True, logits_to_keep=1), name)
+        step = base(ids[:, -1:], use_cache=True, logits_to_keep=1, **{name: cache}).logits
     found = {"read with a cache": whole, "a token after a cache": step, "another text": control}
     return {name: _differs(plain, logits) for name, logits in found.items()}
 

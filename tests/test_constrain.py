@@ -15,6 +15,7 @@ from clario.entities import Assertion, EntityType
 from clario.errors import ModelError
 from clario.extraction import constrain, prompt
 from clario.extraction.constrain import RESERVE, Constraint, Writer
+from clario.extraction.names import Names
 from clario.extraction.parse import strictly
 from clario.extraction.vocabulary import Trie, Vocabulary, token_bytes
 from clario.ontology.index import Index
@@ -286,6 +287,60 @@ def tokenizer() -> Tokenizer:
     vocabulary = described["model"]["vocab"]
     vocabulary.update({token: len(vocabulary) + number for number, token in enumerate(single)})
     return Tokenizer.from_str(json.dumps(described))
+
+
+NARROW = Names({"Pain": -1.0, "Headache": 0.0, "Head tremor": -2.0})
+
+
+def test_names_may_be_narrowed_for_a_quote() -> None:
+    asked = list[tuple[int, int]]()
+
+    def narrow(span: tuple[int, int]) -> Names | None:
+        asked.append(span)
+        return NARROW if span == (3, 7) else None
+
+    def can_write(quote: str, name: str) -> bool:
+        writer = TOY.writer("my head hurts", 4000, narrow)
+        try:
+            _finish(writer, _wanting(TOY, _answer((quote, name, "symptom", "present"))))
+        except AssertionError:
+            return False
+        return True
+
+    assert can_write("head", "Pain")
+    assert can_write("head", "head")
+    assert not can_write("head", "Dry mouth")
+    assert can_write("hurts", "Dry mouth")
+    assert set(asked) == {(3, 7), (8, 13)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.integers(0, 2**32), st.integers(TOY.least, 900))
+def test_narrowed_answers_are_sound_too(text: str, seed: int, limit: int) -> None:
+    writer = _finish(TOY.writer(text, limit, lambda span: NARROW), random.Random(seed).choice)
+    _check(text, writer, NAMES, limit)
+
+
+def test_weights_of_tokens_multiply_to_those_of_names() -> None:
+    """Two names differ over all their tokens as their weights do, in whichever tokens they are written."""
+    told = {}
+    for name in ("Pain", "Headache", "Head tremor"):
+        writer = TOY.writer("my head hurts", 4000, lambda span: NARROW)
+        choose = _wanting(TOY, _answer(("head", name, "symptom", "present")))
+        told[name] = 0.0
+        while not writer.done:
+            tokens = writer.allowed()
+            token = choose(tokens.tolist())
+            more = writer.preferred(tokens)
+            told[name] += 0.0 if more is None else float(more[tokens.tolist().index(token)])
+            writer.write(token)
+    assert told["Pain"] - told["Headache"] == pytest.approx(-1.0, abs=1e-5)
+    assert told["Head tremor"] - told["Headache"] == pytest.approx(-2.0, abs=1e-5)
+
+
+def test_nothing_is_preferred_where_nothing_is_known() -> None:
+    writer = TOY.writer("my head hurts", 4000)
+    assert writer.preferred(writer.allowed()) is None
 
 
 def test_gold_answers_are_allowed_token_by_token(tokenizer: Tokenizer, index: Index) -> None:

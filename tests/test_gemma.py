@@ -70,7 +70,8 @@ def ontology() -> Any:
     """As much of a resolver as this extractor asks for."""
     labels = ("Headache", "Pain", "Malar rash", "Fever", "Chills", "Insomnia", "Abnormality of the head")
     return SimpleNamespace(
-        index=SimpleNamespace(names=[Name(one, "HP:0000001", NameKind.LABEL) for one in labels])
+        index=SimpleNamespace(names=[Name(one, "HP:0000001", NameKind.LABEL) for one in labels]),
+        meaning=SimpleNamespace(file=None),
     )
 
 

@@ -424,6 +424,17 @@ def test_a_smoke_run_takes_two_steps_and_says_so(made: Path, tmp_path: Path) -> 
     assert "smoke run" in (tmp_path / "adapter" / "README.md").read_text("utf-8")
 
 
+def test_excerpts_keep_their_entities_whole(data: Path) -> None:
+    found = list(examples.excerpts(Path("data/corpus/train.jsonl"), _recipe()))[:500]
+    whole = [example.before for example in examples.diaries(Path("data/corpus/train.jsonl"), _recipe())]
+    for example in found:
+        text = example.before.split("Diary:\n")[-1].removesuffix(f"{prompt.END}\n<start_of_turn>model\n")
+        assert text.strip()
+        assert any(text in diary for diary in whole)
+        answer = json.loads(example.answer.removesuffix(prompt.END))
+        assert all(entity["name_colloquial"] in text for entity in answer["entities"])
+
+
 def test_checkpointing_finds_the_same_loss(data: Path, base: Path, tmp_path: Path) -> None:
     recipe = _recipe(checkpointing=True)
     prepared.prepare(recipe, data, data, str(base), tmp_path / "prepared", log=_quiet)

@@ -3,23 +3,26 @@
 What may be written, byte by byte, is a set of branches, each a small state; a token may be written if its bytes
 lead on from a branch. The skeleton, types and assertions are forced. A quote begins and ends with words of the
 diary, and quotes keep to its order, which also tells of several places the one that is meant. A name is one of the
-ontology, or the quote again; a name that is no quote makes a symptom or a laboratory marker.
+ontology, or the quote again; a name that is no quote makes a symptom or a laboratory marker. Whoever knows more of
+a quote may narrow its names to candidates, and weigh them: see `names`.
 
 Where the tokens of the answer run out, only those stay allowed from which the shortest end is still in reach,
 counted in bytes: each byte has a token of its own.
 """
 
 import json
+import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clario.entities import Assertion, EntityType
+from clario.extraction.names import Names, log_sum
 from clario.extraction.prompt import LONGEST_NAME, LONGEST_QUOTE, MOST_ENTITIES, SCHEMA
-from clario.extraction.quotable import Text, escaped
+from clario.extraction.quotable import Text
 from clario.extraction.vocabulary import Trie, Vocabulary
 
 Tokens = NDArray[np.int64]
@@ -36,6 +39,8 @@ _CLOSE: Final = 0x22  # the quotation mark that ends a string
 _WITH_TERMS: Final = (EntityType.SYMPTOM, EntityType.LAB_MARKER)
 
 Span = tuple[int, int]
+Narrow = Callable[[Span], Names | None]
+"""Gives the names that a quote may have; None for all."""
 
 
 class Branch(NamedTuple):
@@ -104,10 +109,9 @@ class Constraint:
 
     def __init__(self, vocabulary: Vocabulary, names: Iterable[str]) -> None:
         self.vocabulary = vocabulary
-        kept = dict.fromkeys(escaped(name) for name in names if 0 < len(name) <= LONGEST_NAME)
-        self.names = Trie({name: number for number, name in enumerate(kept)})
+        self.names = Names(dict.fromkeys(names))
         self.parts = self._parts()
-        self.cached: dict[tuple[int, int, int, bool], Allowed] = {}
+        self.cached: dict[tuple[int, int, int, bool, bool], Allowed] = {}
         """What states allow in which no word of a diary is written, whichever diary they were met in."""
 
     def _parts(self) -> list[Part]:
@@ -120,7 +124,7 @@ class Constraint:
         types = [
             Part({f',{kind}{t}",{state}': _INTO_ASSERT for t in of}, costs) for of in (EntityType, _WITH_TERMS)
         ]
-        costs[_INTO_NAME] = self.names.to_end[0] + 1 + types[1].costs[0]
+        costs[_INTO_NAME] = self.names.trie.to_end[0] + 1 + types[1].costs[0]
         head = '{"entities":['
         start = {f"{head}{{{quote}": _INTO_QUOTE, f"{head}]}}": _INTO_END}
         begins = [Part(start, costs), Part({f"{head}]}}": _INTO_END}, costs)]
@@ -131,8 +135,11 @@ class Constraint:
         """The fewest tokens that an answer may be limited to."""
         return self.parts[_START].costs[0]
 
-    def writer(self, text: str, limit: int) -> "Writer":
+    def writer(self, text: str, limit: int, narrow: Narrow | None = None) -> "Writer":
         """The answer about a text, yet to be written, in at most `limit` tokens, that of the end included.
+
+        Args:
+            narrow: tells the names that each quote may have, by its place in code points.
 
         Raises:
             ValueError: `limit` is below `least`.
@@ -140,14 +147,15 @@ class Constraint:
         if limit < self.least:
             raise ValueError(f"an answer takes at least {self.least} tokens")
         spare = RESERVE - 1 - self.parts[_KEY].costs[0]
-        return Writer(self, Text(text, spare), limit)
+        return Writer(self, Text(text, spare), limit, narrow)
 
 
 class Writer:
     """An answer while it is written: `allowed` tells the next tokens, `write` takes one of them."""
 
-    def __init__(self, constraint: Constraint, text: Text, limit: int) -> None:
-        self._rules, self._text, self.left = constraint, text, limit
+    def __init__(self, constraint: Constraint, text: Text, limit: int, narrow: Narrow | None = None) -> None:
+        self._rules, self._text, self.left, self._narrow = constraint, text, limit, narrow
+        self._narrowed: dict[Span, Names] = {}
         self._quotes: dict[Branch, Allowed] = {}
         self._sure: dict[int, list[float]] = {}
         self.output = bytearray()
@@ -218,9 +226,9 @@ class Writer:
         if branch.kind == _BEFORE_QUOTE:
             starts = [self._text.byte[place] for place in self._starts(branch.past)]
             return _united([self._of_quote(Branch(_QUOTE, byte, byte, ())) for byte in starts])
-        if branch.kind in (_QUOTE, _COPY):
+        if branch.kind in (_QUOTE, _COPY) or (branch.kind == _NAME and self._narrow):
             return self._of_quote(branch)
-        key = branch.kind, branch.place, branch.origin, self._full(branch.past)
+        key = branch.kind, branch.place, branch.origin, self._full(branch.past), self._narrow is not None
         cached = self._rules.cached
         if key not in cached:
             if len(cached) >= _MOST_CACHED:
@@ -263,11 +271,61 @@ class Writer:
             if token >= 0:
                 cost = self._cost(after)
                 found[token] = min(cost, found.get(token, cost))
-            words = after.kind == _BEFORE_QUOTE or (after.kind == _COPY and branch.kind == _SKELETON)
-            if not words or (gates is None and after.kind == _COPY):
+            words = after.kind == _BEFORE_QUOTE or (branch.kind == _SKELETON and self._is_of_diary(after))
+            if not words or (gates is None and after.kind != _BEFORE_QUOTE):
                 self._walk(child, after, found, gates)
             elif gates is not None and trie.children(child):
                 gates.append((child, after.kind))
+
+    def _is_of_diary(self, branch: Branch) -> bool:
+        """Whether a branch writes what other diaries do not know."""
+        return branch.kind == _COPY or (branch.kind == _NAME and self._narrow is not None)
+
+    # Weights
+
+    def preferred(self, tokens: Tokens) -> NDArray[np.float32] | None:
+        """What to add to a model's scores of allowed tokens: the weights of names; None where nothing is known."""
+        first = self._branches[0]
+        naming = first.kind in (_NAME, _COPY) or (first.kind == _SKELETON and first.origin == _KEY)
+        if self._narrow is None or not naming or not (names := self._names(first.past[-1])).weighted:
+            return None
+        before = log_sum([self._weight(names, branch) for branch in self._branches])
+        content = self._rules.vocabulary.content
+        weights = [self._weight_after(names, content.get(int(token), b"")) - before for token in tokens]
+        return np.array(weights, np.float32)
+
+    def _weight(self, names: Names, branch: Branch) -> float:
+        """What the names of a branch weigh together; 0 where it has none yet, or no more."""
+        if branch.kind == _NAME:
+            return names.mass(branch.place) if branch.place else 0.0
+        return names.repeat if branch.kind == _COPY else 0.0
+
+    def _weight_after(self, names: Names, content: bytes) -> float:
+        """What names weigh that go on with these bytes."""
+        found = [(branch, self._weight(names, branch)) for branch in self._branches]
+        for byte in content:
+            found = [
+                (after, self._moved(names, branch, after, weight))
+                for branch, weight in found
+                for on, after in self._moves(branch)
+                if on == byte
+            ]
+        return log_sum([weight for _, weight in found]) if found else -math.inf
+
+    def _moved(self, names: Names, branch: Branch, after: Branch, weight: float) -> float:
+        """The weight of a branch that came from another, which weighs `weight`."""
+        if after.kind in (_NAME, _COPY):
+            return self._weight(names, after)
+        return names.own(branch.place) if branch.kind == _NAME else weight
+
+    def _names(self, span: Span) -> Names:
+        """The names that a quote may have. Near the limit all of them, so that a short one is among them."""
+        if self._narrow is None:
+            return self._rules.names
+        if span not in self._narrowed:
+            found = self._narrow(span) if self.left > 2 * RESERVE else None
+            self._narrowed[span] = found or self._rules.names
+        return self._narrowed[span]
 
     # The rules
 
@@ -282,9 +340,10 @@ class Writer:
                 else:
                     yield from ((byte, after) for after in self._after(part.follows[part.trie.value[node]], past))
         elif kind == _NAME:
-            for byte, node in self._rules.names.children(place).items():
+            trie = self._names(past[-1]).trie
+            for byte, node in trie.children(place).items():
                 yield byte, Branch(_NAME, node, 0, past)
-            if self._rules.names.value[place] >= 0:
+            if trie.value[place] >= 0:
                 yield _CLOSE, Branch(_SKELETON, 0, _TYPE_TERM, past)
         elif kind == _COPY:
             if place < self._text.byte[past[-1][1]]:
@@ -327,7 +386,7 @@ class Writer:
         if kind == _SKELETON:
             return parts[origin].costs[place]
         if kind == _NAME:
-            return self._rules.names.to_end[place] + 1 + parts[_TYPE_TERM].costs[0]
+            return self._names(past[-1]).trie.to_end[place] + 1 + parts[_TYPE_TERM].costs[0]
         if kind == _COPY:
             return self._text.byte[past[-1][1]] - place + 1 + parts[_TYPE_ANY].costs[0]
         if kind == _QUOTE:

@@ -16,10 +16,11 @@ from clario.entities import Mention
 from clario.errors import ModelError
 from clario.extraction import prompt
 from clario.extraction.base import Extractor, Mentions
-from clario.extraction.constrain import Constraint, Writer
+from clario.extraction.constrain import Constraint, Narrow, Writer
 from clario.extraction.gemma_model import Loaded, load, out_of_memory
 from clario.extraction.greedy import Free, Generator
 from clario.extraction.grounding import CONFIDENCE, read
+from clario.extraction.names import Names
 from clario.extraction.vocabulary import Vocabulary, token_bytes
 from clario.ontology.resolver import Resolver
 
@@ -27,6 +28,8 @@ LIMIT: Final = 2048
 """Tokens of an answer; 40 entities take about 1,700."""
 BATCH, CONSTRAINED = "CLARIO_BATCH", "CLARIO_CONSTRAINED"
 """Variables of the environment: texts at once; "no" for free decoding, whose quotes are aligned afterwards."""
+CANDIDATES: Final = 32
+"""Terms of which a quote may be named, if the dense index knows the release."""
 _AT_ONCE: Final = {"cuda": 32, "cpu": 8}
 _CUT: Final = "the answer reached its limit; the last entities may be missing"
 
@@ -45,6 +48,10 @@ class GemmaExtractor(Extractor):
     argument: ClassVar[str | None] = "the adapter or base model (a folder, a GGUF file or a hub id)"
     max_chars = 4_000
     batch_size = 128
+    sharpness: float = 20.0
+    """What a term's score, a cosine, is multiplied with for its weight beside the model's own log-probability."""
+    repeat: float = 0.0
+    """The weight of no term."""
 
     def __init__(self, resolver: Resolver, named: str, loaded: Loaded | None = None) -> None:
         super().__init__(resolver)
@@ -57,6 +64,7 @@ class GemmaExtractor(Extractor):
         self._ends = [vocabulary[end]] if end in vocabulary else []
         self.constraint = Constraint(Vocabulary(written, self._ends), (n.text for n in resolver.index.names))
         self.constrained = os.environ.get(CONSTRAINED, "").strip().lower() not in {"no", "0", "false"}
+        self.narrows = resolver.meaning.file is not None and self.sharpness > 0
         self.generator = Generator(loaded.model, self._common(), self._usual())
         self.name = f"gemma:{Path(named).name if Path(named).expanduser().exists() else named}"
         self.version = f"{loaded.version}+prompt.{self._digest()}{'' if self.constrained else '+free'}"
@@ -114,12 +122,28 @@ class GemmaExtractor(Extractor):
 
     def _read(self, texts: Sequence[str], prompts: Sequence[list[int]]) -> Sequence[list[Mention] | ModelError]:
         if self.constrained:
-            writers = [self.constraint.writer(text, LIMIT) for text in texts]
+            writers = [self.writer(text, LIMIT) for text in texts]
             self.generator.write(prompts, writers)
             return [self._mentions(text, writer) for text, writer in zip(texts, writers, strict=True)]
         answers = [Free(self._ends, LIMIT) for _ in texts]
         self.generator.write(prompts, answers)
         return [self._aligned(text, answer) for text, answer in zip(texts, answers, strict=True)]
+
+    def writer(self, text: str, limit: int) -> Writer:
+        """The answer about a text, yet to be written, in at most `limit` tokens."""
+        return self.constraint.writer(text, limit, self._narrow(text))
+
+    def _narrow(self, text: str) -> Narrow | None:
+        """What the dense index knows of the names of quotes; None where it knows nothing of this release."""
+        if not self.narrows:
+            return None
+        within, label = self.resolver.meaning.within(text), self.resolver.index.label
+
+        def names(span: tuple[int, int]) -> Names | None:
+            near = within.nearest(*span, CANDIDATES)
+            return Names({label(i): self.sharpness * score for i, score in near}, self.repeat) if near else None
+
+        return names
 
     def _aligned(self, text: str, answer: Free) -> list[Mention] | ModelError:
         """What a free answer tells."""

@@ -1,5 +1,6 @@
 """Greedy decoding of several prompts at once, each with a say in which tokens may come next."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -20,6 +21,9 @@ class Answer(Protocol):
     def allowed(self) -> NDArray[np.int64] | None:
         """The tokens of which one is next; None for any."""
 
+    def preferred(self, tokens: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """What to add to the scores of allowed tokens; None for nothing."""
+
     def write(self, token: int, probability: float = 1.0) -> None:
         """Take a token."""
 
@@ -34,6 +38,10 @@ class Free:
 
     def allowed(self) -> None:
         """Any token."""
+        return
+
+    def preferred(self, tokens: NDArray[np.int64]) -> None:
+        """No token."""
         return
 
     def write(self, token: int, probability: float = 1.0) -> None:
@@ -110,9 +118,15 @@ class Generator:
 
             cache = DynamicCache()
             ids = torch.tensor([self._prefix], device=self.model.device)
-            self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self.model(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache_argument(self.model): cache})
             self._layers = [Layer(layer.keys, layer.values) for layer in cache.layers]
         return self._layers or []
+
+
+def cache_argument(model: Any) -> str:
+    """What a model calls its keys and values: another name since transformers 5.24."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
 
 
 class Habits:
@@ -154,7 +168,7 @@ class _Batch:
         import torch
         from transformers import DynamicCache
 
-        self._model, device = model, model.device
+        self._model, device, self._cache_name = model, model.device, cache_argument(model)
         longest = max(map(len, prompts))
         padding = torch.tensor([longest - len(one) for one in prompts])
         ids = torch.tensor([[0] * (longest - len(one)) + list(one) for one in prompts])
@@ -173,7 +187,7 @@ class _Batch:
         return self._all_logits(ids, positions, 1)[:, -1]
 
     def _all_logits(self, ids: Any, positions: Any, kept: int) -> Any:
-        given = {"attention_mask": self._mask, "position_ids": positions, "past_key_values": self._cache}
+        given = {"attention_mask": self._mask, "position_ids": positions, self._cache_name: self._cache}
         return self._model(input_ids=ids, use_cache=True, logits_to_keep=kept, **given).logits
 
     def go_on(self, tokens: Sequence[int]) -> None:
@@ -223,7 +237,7 @@ def _picked(logits: Any, answers: Sequence[Answer]) -> list[int]:
     for row, (answer, ids) in enumerate(zip(answers, allowed, strict=True)):
         token, probability = best.get(row, 0), 1.0
         if ids is not None:
-            place, probability = _likeliest(scores[row]) if row in scores else (0, 1.0)
+            place, probability = _likeliest(scores[row], answer.preferred(ids)) if row in scores else (0, 1.0)
             token = int(ids[place])
         if not answer.done:
             answer.write(token, probability)
@@ -244,7 +258,8 @@ def _scores(logits: Any, allowed: Mapping[int, NDArray[np.int64]]) -> dict[int, 
     return dict(zip(allowed, np.split(found, np.cumsum(sizes)[:-1]), strict=True))
 
 
-def _likeliest(scores: NDArray[np.float32]) -> tuple[int, float]:
-    """The place of the highest score, and its softmax."""
+def _likeliest(scores: NDArray[np.float32], more: NDArray[np.float32] | None) -> tuple[int, float]:
+    """The place of the highest score, with what is added to it, and its softmax."""
+    scores = scores if more is None else scores + more
     place = int(scores.argmax())
     return place, float(1 / np.exp(scores - scores[place]).sum())

@@ -134,15 +134,10 @@ class MiniExtractor(Extractor):
         return [_ASSERTIONS[place] for place in scores.argmax(1).tolist()]
 
     def _near(self, states: "Floats", reading: Reading, pieces: Sequence[tuple[int, int]]) -> list[list[Near]]:
-        """The nearest terms of mentions, each read in its diary and alone: together they tell more than either."""
-        import numpy as np
-
+        """The nearest terms of mentions."""
         if not pieces:
             return []
-        told = self.encoder.unit(_means(states, pieces))
-        alone = np.concatenate([self.encoder.vector(reading.ids[first:last]) for first, last in pieces])
-        both = told + alone
-        return self.meaning.vectors.nearest(both / np.linalg.norm(both, axis=1, keepdims=True), 2)
+        return self.meaning.vectors.nearest(self.encoder.mentions(states, reading, pieces), 2)
 
     def _named(self, name: str) -> bool:
         """Whether a name is a label or an exact synonym of the release."""

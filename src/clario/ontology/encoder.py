@@ -12,6 +12,7 @@ Every text is read alone, so that it never depends on its neighbours in a batch.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +126,21 @@ class Encoder:
         """The unit vector [1, dimensions] of the pieces of one phrase, read alone; the first `WINDOW` of them."""
         states = self._window(ids[: WINDOW - 2], (LINKER,))[0]
         return self.unit(states[1:-1].mean(0, keepdims=True))
+
+    def mentions(self, states: "Floats", reading: Reading, pieces: Sequence[tuple[int, int]]) -> "Floats":
+        """Unit vectors [mentions, dimensions], of mentions in their text and alone: both tell more than either.
+
+        Args:
+            states: of the linker for the whole text.
+            pieces: first word piece of each mention, and the piece after its last.
+        """
+        import numpy as np
+
+        means = np.stack([states[first:last].mean(0) for first, last in pieces])
+        alone = np.concatenate([self.vector(reading.ids[first:last]) for first, last in pieces])
+        both = self.unit(means) + alone
+        unit: Floats = both / np.linalg.norm(both, axis=1, keepdims=True)
+        return unit
 
     def unit(self, means: "Floats") -> "Floats":
         """Mean states [n, width], projected and scaled to length one [n, dimensions]."""

@@ -6,6 +6,7 @@ index (see `install`), else the model's own. Nothing of the encoder is loaded be
 
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, Self
 from clario.errors import ModelError
 from clario.ontology import dense
 from clario.ontology.dense import Near, TermVectors
-from clario.ontology.encoder import FOLDER, Encoder
+from clario.ontology.encoder import FOLDER, LINKER, Encoder
 from clario.ontology.index import PHENOTYPIC_ABNORMALITY, Index
 
 LONGEST = 300  # code points; what is longer is a text, not a phrase
@@ -129,6 +130,14 @@ class Meaning:
         (near,) = self.vectors.nearest(vectors, max(count, 2) + 1)
         return [one for one in near if one.hpo_id != PHENOTYPIC_ABNORMALITY][: max(count, 2)]
 
+    def within(self, text: str) -> "Within":
+        """Gives the terms nearest to parts of a text.
+
+        Raises:
+            ModelError: the model or the vectors are broken.
+        """
+        return Within(self, text)
+
     def denies(self, phrase: str, best: Near) -> bool:
         """Whether a phrase denies its term ("no trouble peeing") and is not meant by it ("no interest in food").
 
@@ -141,3 +150,26 @@ class Meaning:
             one.hpo_id == best.hpo_id and one.score >= best.score
             for one in self.nearest(phrase[denial.end() :], 5)
         )
+
+
+class Within:
+    """The terms nearest to parts of a text, each read where it stands and alone; see `Encoder.mentions`."""
+
+    def __init__(self, meaning: Meaning, text: str) -> None:
+        self._meaning = meaning
+        self._reading = meaning.encoder.read(text)
+        self._states = meaning.encoder.states(self._reading, LINKER)[0] if len(self._reading.ids) else None
+
+    def nearest(self, start: int, end: int, count: int) -> list[Near]:
+        """The best terms of the text between two code points, best first; none where no word stands there."""
+        first, last = self._pieces(start, end)
+        if self._states is None or first >= last:
+            return []
+        vectors = self._meaning.encoder.mentions(self._states, self._reading, [(first, last)])
+        (near,) = self._meaning.vectors.nearest(vectors, count + 1)
+        return [one for one in near if one.hpo_id != PHENOTYPIC_ABNORMALITY][:count]
+
+    def _pieces(self, start: int, end: int) -> tuple[int, int]:
+        """The first word piece that reaches into a part of the text, and the one after the last."""
+        reading = self._reading
+        return int(bisect_right(reading.ends, start)), int(bisect_left(reading.starts, end))

@@ -1,12 +1,14 @@
 """Training examples: what the model reads, what it is to write, and the tokens of both.
 
-Diaries are rendered by `clario.extraction.prompt`, the only prompt of extraction. The other kinds teach naming: a
-phrase, or a sentence with a quote in it, and the label of its term, in a prompt of their own that ends with the
-very characters that stand before a label in the answer to a diary. So the model learns
+Diaries and excerpts of them are rendered by `clario.extraction.prompt`, the only prompt of extraction. The other
+kinds teach naming: a phrase, or a sentence with a quote in it, and the label of its term, in a prompt of their own
+that ends with the very characters that stand before a label in the answer to a diary. So the model learns
 `"name_colloquial":"...","name_canonical":"` -> label, where it will need it.
 """
 
 import json
+import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 NAMING: Final = "Name the quoted symptom as the Human Phenotype Ontology words it."
 _BATCH: Final = 1000
+_EXCERPTS: Final = 4  # of a diary at most
+_LONGEST_EXCERPT: Final = 4  # sentences
+_SENTENCE_END: Final = re.compile(r"[.!?…][\"'”’)]*\s+|\n\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,33 @@ def diaries(path: Path, recipe: Recipe) -> Iterator[Example]:
     for diary in dataset.load(path):
         asked = prompt.render(prompt.messages(diary.text, shots=recipe.shots), recipe.system_turn)
         yield Example(asked, prompt.answer(diary.entities) + end)
+
+
+def excerpts(path: Path, recipe: Recipe) -> Iterator[Example]:
+    """A few sentences of each diary of a file, chosen by its id: so that short texts are known, too.
+
+    Raises as `dataset.load` does.
+    """
+    end = _end(recipe)
+    for diary in dataset.load(path):
+        for first, last in _stretches(diary):
+            asked = prompt.render(prompt.messages(diary.text[first:last], shots=recipe.shots), recipe.system_turn)
+            inside = [entity for entity in diary.entities if first <= entity.start and entity.end <= last]
+            yield Example(asked, prompt.answer(inside) + end)
+
+
+def _stretches(diary: dataset.GoldDiary) -> list[tuple[int, int]]:
+    """Where excerpts of a diary begin and end: between sentences, never within an entity, never all of it."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(diary.text)]
+    whole = [end for end in ends if not any(e.start < end < e.end for e in diary.entities)]
+    cuts = sorted({0, *whole, len(diary.text)})
+    draw, found = random.Random(diary.id), set[tuple[int, int]]()
+    for _ in range(min(_EXCERPTS, len(cuts) - 2)):
+        first = draw.randrange(len(cuts) - 1)
+        last = min(first + draw.randint(1, _LONGEST_EXCERPT), len(cuts) - 1)
+        if last - first < len(cuts) - 1:
+            found.add((cuts[first], cuts[last]))
+    return sorted(found)
 
 
 def naming(kind: str, lexicon: Path, index: Index, recipe: Recipe) -> Iterator[Example]:

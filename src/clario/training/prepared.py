@@ -129,6 +129,9 @@ def _examples(recipe: Recipe, data: Path, lexicon: Path | None, release: str | N
         VALIDATION: examples.diaries(data / "validation.jsonl", recipe),
     }
     for source in recipe.sources[1:]:
+        if source.kind == "excerpts":
+            kinds[source.kind] = examples.excerpts(data / "train.jsonl", recipe)
+            continue
         if lexicon is None and source.kind != "synonyms":
             raise InputError(f"the recipe {recipe.name} takes {source.kind}: name their folder by --lexicon")
         kinds[source.kind] = examples.naming(source.kind, lexicon or data, releases.load(release), recipe)

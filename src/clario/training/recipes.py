@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from clario.errors import InputError
 
 FOLDER: Final = Path(__file__).parent / "recipes"
-KINDS: Final = ("diaries", "phrases", "sentences", "synonyms")
+KINDS: Final = ("diaries", "excerpts", "phrases", "sentences", "synonyms")
 OPTIMIZERS: Final = ("adamw_torch", "adamw_8bit")
 SCHEDULES: Final = ("cosine", "linear", "constant")
 QUANTIZATIONS: Final = ("none", "nf4")
@@ -73,6 +73,7 @@ class Recipe:
         tokens: padded tokens of a forward pass; a step is divided into as many passes as it takes.
         chunk: answer positions whose logits exist at once.
         checkpointing: compute activations again instead of keeping them.
+        compiled: let PyTorch compile the decoder's layers, which takes a minute or two at the start.
         save_every: steps between checkpoints.
     """
 
@@ -86,6 +87,7 @@ class Recipe:
     tokens: int
     chunk: int
     checkpointing: bool
+    compiled: bool
     save_every: int
     lora: Lora
     optimizer: Optimizer
