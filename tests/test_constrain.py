@@ -15,7 +15,6 @@ from clario.entities import Assertion, EntityType
 from clario.errors import ModelError
 from clario.extraction import constrain, prompt
 from clario.extraction.constrain import RESERVE, Constraint, Writer
-from clario.extraction.names import Names
 from clario.extraction.parse import strictly
 from clario.extraction.vocabulary import Trie, Vocabulary, token_bytes
 from clario.ontology.index import Index
@@ -289,15 +288,15 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_str(json.dumps(described))
 
 
-NARROW = Names({"Pain": -1.0, "Headache": 0.0, "Head tremor": -2.0})
+NARROW = ("Pain", "Headache", "Head tremor")
 
 
 def test_names_may_be_narrowed_for_a_quote() -> None:
     asked = list[tuple[int, int]]()
 
-    def narrow(span: tuple[int, int]) -> Names | None:
+    def narrow(span: tuple[int, int]) -> Sequence[str]:
         asked.append(span)
-        return NARROW if span == (3, 7) else None
+        return NARROW if span == (3, 7) else ()
 
     def can_write(quote: str, name: str) -> bool:
         writer = TOY.writer("my head hurts", 4000, narrow)
@@ -319,28 +318,6 @@ def test_names_may_be_narrowed_for_a_quote() -> None:
 def test_narrowed_answers_are_sound_too(text: str, seed: int, limit: int) -> None:
     writer = _finish(TOY.writer(text, limit, lambda span: NARROW), random.Random(seed).choice)
     _check(text, writer, NAMES, limit)
-
-
-def test_weights_of_tokens_multiply_to_those_of_names() -> None:
-    """Two names differ over all their tokens as their weights do, in whichever tokens they are written."""
-    told = {}
-    for name in ("Pain", "Headache", "Head tremor"):
-        writer = TOY.writer("my head hurts", 4000, lambda span: NARROW)
-        choose = _wanting(TOY, _answer(("head", name, "symptom", "present")))
-        told[name] = 0.0
-        while not writer.done:
-            tokens = writer.allowed()
-            token = choose(tokens.tolist())
-            more = writer.preferred(tokens)
-            told[name] += 0.0 if more is None else float(more[tokens.tolist().index(token)])
-            writer.write(token)
-    assert told["Pain"] - told["Headache"] == pytest.approx(-1.0, abs=1e-5)
-    assert told["Head tremor"] - told["Headache"] == pytest.approx(-2.0, abs=1e-5)
-
-
-def test_nothing_is_preferred_where_nothing_is_known() -> None:
-    writer = TOY.writer("my head hurts", 4000)
-    assert writer.preferred(writer.allowed()) is None
 
 
 def test_gold_answers_are_allowed_token_by_token(tokenizer: Tokenizer, index: Index) -> None:

@@ -1,6 +1,7 @@
 """Gemma through transformers: a tiny model with random weights reads as one of full size would."""
 
 import json
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from clario.errors import ModelError  # noqa: E402
 from clario.extraction import base, gemma, gemma_model, greedy, prompt  # noqa: E402
 from clario.extraction.gemma import GemmaExtractor  # noqa: E402
 from clario.extraction.greedy import Free, Generator, Habits  # noqa: E402
+from clario.ontology.dense import Near  # noqa: E402
 from clario.ontology.index import Name, NameKind  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
@@ -313,11 +315,40 @@ def test_what_training_knows_is_heeded(
 ) -> None:
     monkeypatch.setenv(gemma_model.BASE, str(folder))
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    facts = {"shots": True, "confidence": [-9.0, 0.0], "base_fingerprint": gemma_model.fingerprint(model)}
+    weights = {"other": [-9.0, 0.0]}
+    facts = {"shots": True, "confidence": weights, "base_fingerprint": gemma_model.fingerprint(model)}
     made = GemmaExtractor(ontology, str(_adapter(folder, tmp_path, facts)))
     (found,) = made.extract(TEXTS[2:3])
     assert "Malar rash" in made._tokenizer.decode(made.tokens("a"))
-    assert {m.confidence for m in found} == {0.0001}
+    assert {m.confidence for m in found if m.name_canonical == m.name_colloquial} <= {0.0001}
+    assert all(m.assertion for m in found)
+
+
+def test_a_small_model_leaves_names_to_the_index_and_assertions_to_the_rules(
+    folder: Path, tmp_path: Path, ontology: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(gemma_model.BASE, str(folder))
+    torch.manual_seed(0)  # of the adapter's first halves
+    asked = list[tuple[int, int]]()
+
+    def nearest(start: int, end: int, count: int) -> list[Near]:
+        asked.append((start, end))
+        return [Near("HP:0000001", 0.75), Near("HP:0000002", 0.5)][:count]
+
+    index = SimpleNamespace(names=ontology.index.names, label={"HP:0000001": "Fever"}.get)
+    meaning = SimpleNamespace(file=Path(), within=lambda text: SimpleNamespace(nearest=nearest))
+    facts = {"candidates": 1, "assertions": "rules", "confidence": {"named": [-1.0, 0.0, 4.0, -4.0]}}
+    resolver: Any = SimpleNamespace(index=index, meaning=meaning)
+    monkeypatch.setattr(gemma, "LIMIT", 700)  # near its limit, an answer may take any name
+    made = GemmaExtractor(resolver, str(_adapter(folder, tmp_path, facts)))
+    found = [m for mentions in made.extract(TEXTS) for m in mentions]  # type: ignore[union-attr]
+    assert {m.assertion for m in found} == {None}
+    named = [m for m in found if m.name_canonical == "Fever"]
+    assert named
+    assert {m.confidence for m in named} == {round(1 / (1 + math.exp(-1.0)), 4)}
+    assert {(m.start, m.end) for m in named} <= set(asked)
+    first = [mentions[0] for mentions in made.extract(TEXTS) if mentions]  # type: ignore[index]
+    assert {m.name_canonical for m in first} <= {"Fever", *(m.name_colloquial for m in first)}
 
 
 CONFIG, WEIGHTS, FACTS = "adapter_config.json", "adapter_model.safetensors", "clario.json"

@@ -66,8 +66,10 @@ ANSWERS = {
     "cheeks": _answer(
         ('red "mask" over my cheeks', "Malar rash", "symptom", "present"), ("fever", "Fever", "symptom", "absent")
     ),
-    "again": _answer(*[("again", "again", "trigger", "past")] * 5),
-    "endless": _answer(*[("endless", f"name {n}", "behavior", "other") for n in range(prompt.MOST_ENTITIES + 3)]),
+    "again": _answer(*[("again", "again", "trigger", "present")] * 5),
+    "endless": _answer(
+        *[("endless", f"name {n}", "behavior", "present") for n in range(prompt.MOST_ENTITIES + 3)]
+    ),
 }
 
 
@@ -123,7 +125,7 @@ def make(resolver: Resolver) -> Iterator[Make]:
     before, made = set(threading.enumerate()), list[LlamaCppExtractor]()
 
     def one(*given: Any, **options: Any) -> LlamaCppExtractor:
-        made.append(LlamaCppExtractor(resolver, *given, **options))
+        made.append(LlamaCppExtractor(resolver, *given, **{"candidates": 0, **options}))
         return made[-1]
 
     yield one
@@ -159,6 +161,17 @@ def test_the_model_tells_and_the_rest_is_given(pretending: Path, make: Make) -> 
     assert isinstance(found, Mentions)
     assert not found.warnings
     assert [CHEEKS[m.start : m.end] for m in found] == [m.name_colloquial for m in found]
+
+
+def test_the_index_names_what_the_model_says_has_a_term(pretending: Path, make: Make) -> None:
+    text = "Mouth so dry today, and no headaches."
+    told = [("Mouth so dry", "Xerostomia", "symptom", "present"), ("headaches", "headaches", "trigger", "absent")]
+    Path(f"{pretending}.answers").write_text(json.dumps({"dry": _answer(*told)}), "utf-8")
+    (found,) = make(pretending, candidates=1).extract([text])
+    assert _told(found) == [
+        ("Mouth so dry", "Xerostomia", EntityType.SYMPTOM, Assertion.PRESENT),
+        ("headaches", "headaches", EntityType.TRIGGER, Assertion.ABSENT),
+    ]
 
 
 def test_texts_keep_their_order_and_one_process_reads_them(pretending: Path, make: Make) -> None:

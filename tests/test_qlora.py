@@ -33,6 +33,7 @@ DIARIES = (
     ("Nothing to tell today, nothing at all, which is a good thing, and rare enough to be written down.", None),
 )
 LINES = 12  # diaries of the tiny corpus
+KINDS = ("diaries", "phrases", "sentences")  # diaries of one sentence have no excerpts
 
 
 def _diary(number: int) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _recipe(**changes: Any) -> recipes.Recipe:
     record = recipes.load("gemma3-270m").record()
     record["lora"] |= {"r": 2, "alpha": 4}
-    record["sources"] = [{**source, "batch": 2} for source in record["sources"] if source["kind"] != "synonyms"]
+    record["sources"] = [{**source, "batch": 2} for source in record["sources"] if source["kind"] in KINDS]
     told = {
         "name": "tiny",
         "base": "tiny",
@@ -409,10 +410,12 @@ def test_another_recipe_may_take_the_same_examples_only(made: Path, tmp_path: Pa
     with pytest.raises(InputError, match="needs other examples"):
         qlora.train(made, tmp_path, recipe="clario-v2", log=_quiet)
     own = (recipes.FOLDER / "gemma3-270m.toml").read_text("utf-8")
-    for old, new in (('"google/gemma-3-270m"', '"tiny"'), ("length = 1024", "length = 4000"), ("4e-4", "1e-3")):
+    for old, new in (('"google/gemma-3-270m"', '"tiny"'), ("length = 1024", "length = 4000"), ("6e-4", "1e-3")):
         assert old in own
         own = own.replace(old, new)
-    own = own[: own.rindex("[[sources]]")]  # without the synonyms, which were not prepared
+    head, *parts = own.split("[[sources]]")
+    parts = [part for part in parts if "excerpts" not in part and "synonyms" not in part]  # were not prepared
+    own = "[[sources]]".join([head, *parts])
     (tmp_path / "other.toml").write_text(own, "utf-8")
     record = qlora.train(made, tmp_path, smoke=True, recipe=str(tmp_path / "other.toml"), log=_quiet)
     assert record["recipe"]["optimizer"]["rate"] == 1e-3
@@ -422,6 +425,13 @@ def test_a_smoke_run_takes_two_steps_and_says_so(made: Path, tmp_path: Path) -> 
     record = qlora.train(made, tmp_path, smoke=True, log=_quiet)
     assert record["steps"] == 2
     assert "smoke run" in (tmp_path / "adapter" / "README.md").read_text("utf-8")
+
+
+def test_a_kind_without_examples_is_told_of(data: Path, base: Path, tmp_path: Path) -> None:
+    sources = [{"kind": kind, "batch": 2, "weight": 1.0} for kind in ("diaries", "excerpts")]
+    recipe = recipes.from_record({**_recipe().record(), "sources": sources})
+    with pytest.raises(InputError, match="no excerpts"):
+        prepared.prepare(recipe, data, data, str(base), tmp_path, log=_quiet)
 
 
 def test_excerpts_keep_their_entities_whole(data: Path) -> None:

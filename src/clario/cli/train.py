@@ -95,3 +95,16 @@ def gemma_base(
     file = gguf or base_model.assemble(output.parent / "gemma-3-270m-q4_k_m.gguf")
     base_model.convert(file, output)
     typer.echo(str(output))
+
+
+@app.command()
+def calibrate(
+    adapter: Annotated[Path, typer.Argument(help="The adapter's folder; its clario.json gets the weights.")],
+    predictions: Annotated[Path, typer.Option(help="What 'clario extract --model gemma:ADAPTER' told of them.")],
+    gold: Annotated[Path, typer.Option(help="Annotated diaries that it did not learn, JSON Lines.")],
+) -> None:
+    """Fit the confidences of an adapter for Gemma on diaries that it did not learn."""
+    from clario.training.adapter_confidence import calibrate as fit
+
+    for kind, weights in fit(adapter, predictions, gold).items():
+        typer.echo(f"{kind}: {', '.join(map(str, weights))}")

@@ -4,25 +4,23 @@ What may be written, byte by byte, is a set of branches, each a small state; a t
 lead on from a branch. The skeleton, types and assertions are forced. A quote begins and ends with words of the
 diary, and quotes keep to its order, which also tells of several places the one that is meant. A name is one of the
 ontology, or the quote again; a name that is no quote makes a symptom or a laboratory marker. Whoever knows more of
-a quote may narrow its names to candidates, and weigh them: see `names`.
+a quote may narrow its names to candidates.
 
 Where the tokens of the answer run out, only those stay allowed from which the shortest end is still in reach,
 counted in bytes: each byte has a token of its own.
 """
 
 import json
-import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clario.entities import Assertion, EntityType
-from clario.extraction.names import Names, log_sum
 from clario.extraction.prompt import LONGEST_NAME, LONGEST_QUOTE, MOST_ENTITIES, SCHEMA
-from clario.extraction.quotable import Text
+from clario.extraction.quotable import Text, escaped
 from clario.extraction.vocabulary import Trie, Vocabulary
 
 Tokens = NDArray[np.int64]
@@ -39,8 +37,8 @@ _CLOSE: Final = 0x22  # the quotation mark that ends a string
 _WITH_TERMS: Final = (EntityType.SYMPTOM, EntityType.LAB_MARKER)
 
 Span = tuple[int, int]
-Narrow = Callable[[Span], Names | None]
-"""Gives the names that a quote may have; None for all."""
+Narrow = Callable[[Span], Collection[str]]
+"""Gives the names that a quote may have; none for all."""
 
 
 class Branch(NamedTuple):
@@ -109,7 +107,7 @@ class Constraint:
 
     def __init__(self, vocabulary: Vocabulary, names: Iterable[str]) -> None:
         self.vocabulary = vocabulary
-        self.names = Names(dict.fromkeys(names))
+        self.names = _tree(names)
         self.parts = self._parts()
         self.cached: dict[tuple[int, int, int, bool, bool], Allowed] = {}
         """What states allow in which no word of a diary is written, whichever diary they were met in."""
@@ -124,7 +122,7 @@ class Constraint:
         types = [
             Part({f',{kind}{t}",{state}': _INTO_ASSERT for t in of}, costs) for of in (EntityType, _WITH_TERMS)
         ]
-        costs[_INTO_NAME] = self.names.trie.to_end[0] + 1 + types[1].costs[0]
+        costs[_INTO_NAME] = self.names.to_end[0] + 1 + types[1].costs[0]
         head = '{"entities":['
         start = {f"{head}{{{quote}": _INTO_QUOTE, f"{head}]}}": _INTO_END}
         begins = [Part(start, costs), Part({f"{head}]}}": _INTO_END}, costs)]
@@ -155,7 +153,7 @@ class Writer:
 
     def __init__(self, constraint: Constraint, text: Text, limit: int, narrow: Narrow | None = None) -> None:
         self._rules, self._text, self.left, self._narrow = constraint, text, limit, narrow
-        self._narrowed: dict[Span, Names] = {}
+        self._narrowed: dict[Span, Trie] = {}
         self._quotes: dict[Branch, Allowed] = {}
         self._sure: dict[int, list[float]] = {}
         self.output = bytearray()
@@ -281,50 +279,13 @@ class Writer:
         """Whether a branch writes what other diaries do not know."""
         return branch.kind == _COPY or (branch.kind == _NAME and self._narrow is not None)
 
-    # Weights
-
-    def preferred(self, tokens: Tokens) -> NDArray[np.float32] | None:
-        """What to add to a model's scores of allowed tokens: the weights of names; None where nothing is known."""
-        first = self._branches[0]
-        naming = first.kind in (_NAME, _COPY) or (first.kind == _SKELETON and first.origin == _KEY)
-        if self._narrow is None or not naming or not (names := self._names(first.past[-1])).weighted:
-            return None
-        before = log_sum([self._weight(names, branch) for branch in self._branches])
-        content = self._rules.vocabulary.content
-        weights = [self._weight_after(names, content.get(int(token), b"")) - before for token in tokens]
-        return np.array(weights, np.float32)
-
-    def _weight(self, names: Names, branch: Branch) -> float:
-        """What the names of a branch weigh together; 0 where it has none yet, or no more."""
-        if branch.kind == _NAME:
-            return names.mass(branch.place) if branch.place else 0.0
-        return names.repeat if branch.kind == _COPY else 0.0
-
-    def _weight_after(self, names: Names, content: bytes) -> float:
-        """What names weigh that go on with these bytes."""
-        found = [(branch, self._weight(names, branch)) for branch in self._branches]
-        for byte in content:
-            found = [
-                (after, self._moved(names, branch, after, weight))
-                for branch, weight in found
-                for on, after in self._moves(branch)
-                if on == byte
-            ]
-        return log_sum([weight for _, weight in found]) if found else -math.inf
-
-    def _moved(self, names: Names, branch: Branch, after: Branch, weight: float) -> float:
-        """The weight of a branch that came from another, which weighs `weight`."""
-        if after.kind in (_NAME, _COPY):
-            return self._weight(names, after)
-        return names.own(branch.place) if branch.kind == _NAME else weight
-
-    def _names(self, span: Span) -> Names:
+    def _names(self, span: Span) -> Trie:
         """The names that a quote may have. Near the limit all of them, so that a short one is among them."""
         if self._narrow is None:
             return self._rules.names
         if span not in self._narrowed:
-            found = self._narrow(span) if self.left > 2 * RESERVE else None
-            self._narrowed[span] = found or self._rules.names
+            found = self._narrow(span) if self.left > 2 * RESERVE else ()
+            self._narrowed[span] = _tree(found) if found else self._rules.names
         return self._narrowed[span]
 
     # The rules
@@ -340,7 +301,7 @@ class Writer:
                 else:
                     yield from ((byte, after) for after in self._after(part.follows[part.trie.value[node]], past))
         elif kind == _NAME:
-            trie = self._names(past[-1]).trie
+            trie = self._names(past[-1])
             for byte, node in trie.children(place).items():
                 yield byte, Branch(_NAME, node, 0, past)
             if trie.value[place] >= 0:
@@ -386,7 +347,7 @@ class Writer:
         if kind == _SKELETON:
             return parts[origin].costs[place]
         if kind == _NAME:
-            return self._names(past[-1]).trie.to_end[place] + 1 + parts[_TYPE_TERM].costs[0]
+            return self._names(past[-1]).to_end[place] + 1 + parts[_TYPE_TERM].costs[0]
         if kind == _COPY:
             return self._text.byte[past[-1][1]] - place + 1 + parts[_TYPE_ANY].costs[0]
         if kind == _QUOTE:
@@ -416,6 +377,12 @@ class Writer:
             if other is None or (other.past[-1] in other.past[:-1] and one.past[-1] not in one.past[:-1]):
                 found[state] = one
         return list(found.values())
+
+
+def _tree(names: Iterable[str]) -> Trie:
+    """Names as they stand in JSON; those too long for the schema are left out."""
+    kept = dict.fromkeys(escaped(name) for name in names if 0 < len(name) <= LONGEST_NAME)
+    return Trie({name: number for number, name in enumerate(kept)})
 
 
 def _least_start(past: tuple[Span, ...]) -> int:

@@ -1,6 +1,7 @@
 """The `gemma` extractor: Gemma with a Clario adapter through transformers and PEFT, its decoding constrained.
 
-`gemma:WHAT` names an adapter or a base model; `gemma_model` tells where they are looked for. Texts are read in
+`gemma:WHAT` names an adapter or a base model; `gemma_model` tells where they are looked for, and what a small
+model leaves to others: which term a quote has to the dense index, and assertions to the rules. Texts are read in
 batches of like length. The prompt's constant beginning is computed once: each row of a batch gets its keys and
 values moved to where, after its padding on the left, they stand. Decoding is greedy.
 """
@@ -16,11 +17,11 @@ from clario.entities import Mention
 from clario.errors import ModelError
 from clario.extraction import prompt
 from clario.extraction.base import Extractor, Mentions
-from clario.extraction.constrain import Constraint, Narrow, Writer
+from clario.extraction.constrain import Constraint, Writer, Written
 from clario.extraction.gemma_model import Loaded, load, out_of_memory
 from clario.extraction.greedy import Free, Generator
 from clario.extraction.grounding import CONFIDENCE, read
-from clario.extraction.names import Names
+from clario.extraction.nearby import Nearby, nearby
 from clario.extraction.vocabulary import Vocabulary, token_bytes
 from clario.ontology.resolver import Resolver
 
@@ -28,8 +29,6 @@ LIMIT: Final = 2048
 """Tokens of an answer; 40 entities take about 1,700."""
 BATCH, CONSTRAINED = "CLARIO_BATCH", "CLARIO_CONSTRAINED"
 """Variables of the environment: texts at once; "no" for free decoding, whose quotes are aligned afterwards."""
-CANDIDATES: Final = 32
-"""Terms of which a quote may be named, if the dense index knows the release."""
 _AT_ONCE: Final = {"cuda": 32, "cpu": 8}
 _CUT: Final = "the answer reached its limit; the last entities may be missing"
 
@@ -48,10 +47,6 @@ class GemmaExtractor(Extractor):
     argument: ClassVar[str | None] = "the adapter or base model (a folder, a GGUF file or a hub id)"
     max_chars = 4_000
     batch_size = 128
-    sharpness: float = 20.0
-    """What a term's score, a cosine, is multiplied with for its weight beside the model's own log-probability."""
-    repeat: float = 0.0
-    """The weight of no term."""
 
     def __init__(self, resolver: Resolver, named: str, loaded: Loaded | None = None) -> None:
         super().__init__(resolver)
@@ -64,7 +59,8 @@ class GemmaExtractor(Extractor):
         self._ends = [vocabulary[end]] if end in vocabulary else []
         self.constraint = Constraint(Vocabulary(written, self._ends), (n.text for n in resolver.index.names))
         self.constrained = os.environ.get(CONSTRAINED, "").strip().lower() not in {"no", "0", "false"}
-        self.narrows = resolver.meaning.file is not None and self.sharpness > 0
+        self.candidates = int(loaded.facts.get("candidates", 0))
+        self._by_rules = loaded.facts.get("assertions") == "rules"
         self.generator = Generator(loaded.model, self._common(), self._usual())
         self.name = f"gemma:{Path(named).name if Path(named).expanduser().exists() else named}"
         self.version = f"{loaded.version}+prompt.{self._digest()}{'' if self.constrained else '+free'}"
@@ -122,28 +118,17 @@ class GemmaExtractor(Extractor):
 
     def _read(self, texts: Sequence[str], prompts: Sequence[list[int]]) -> Sequence[list[Mention] | ModelError]:
         if self.constrained:
-            writers = [self.writer(text, LIMIT) for text in texts]
+            near = [nearby(self.resolver, text, self.candidates) for text in texts]
+            writers = [self.writer(text, LIMIT, own) for text, own in zip(texts, near, strict=True)]
             self.generator.write(prompts, writers)
-            return [self._mentions(text, writer) for text, writer in zip(texts, writers, strict=True)]
+            return [self._mentions(*told) for told in zip(texts, writers, near, strict=True)]
         answers = [Free(self._ends, LIMIT) for _ in texts]
         self.generator.write(prompts, answers)
         return [self._aligned(text, answer) for text, answer in zip(texts, answers, strict=True)]
 
-    def writer(self, text: str, limit: int) -> Writer:
+    def writer(self, text: str, limit: int, near: Nearby | None = None) -> Writer:
         """The answer about a text, yet to be written, in at most `limit` tokens."""
-        return self.constraint.writer(text, limit, self._narrow(text))
-
-    def _narrow(self, text: str) -> Narrow | None:
-        """What the dense index knows of the names of quotes; None where it knows nothing of this release."""
-        if not self.narrows:
-            return None
-        within, label = self.resolver.meaning.within(text), self.resolver.index.label
-
-        def names(span: tuple[int, int]) -> Names | None:
-            near = within.nearest(*span, CANDIDATES)
-            return Names({label(i): self.sharpness * score for i, score in near}, self.repeat) if near else None
-
-        return names
+        return self.constraint.writer(text, limit, near.labels if near else None)
 
     def _aligned(self, text: str, answer: Free) -> list[Mention] | ModelError:
         """What a free answer tells."""
@@ -152,7 +137,7 @@ class GemmaExtractor(Extractor):
         except ModelError as error:
             return error
 
-    def _mentions(self, text: str, writer: Writer) -> Mentions:
+    def _mentions(self, text: str, writer: Writer, near: Nearby | None) -> Mentions:
         found = [
             Mention(
                 type=one.type,
@@ -160,21 +145,24 @@ class GemmaExtractor(Extractor):
                 start=one.start,
                 end=one.end,
                 name_canonical=one.name,
-                assertion=one.assertion,
-                confidence=self._confidence(one.sure),
+                assertion=None if self._by_rules else one.assertion,
+                confidence=self._confidence(one, near),
             )
             for one in writer.entities()
         ]
         found.sort(key=lambda mention: (mention.start, mention.end))
         return Mentions(found, [] if writer.cut is None else [_CUT])
 
-    def _confidence(self, sure: Sequence[float]) -> float:
-        """The mean probability of the tokens, calibrated where the adapter brings weights."""
-        mean = sum(sure) / len(sure) if sure else CONFIDENCE
-        weights = self._loaded.facts.get("confidence")
+    def _confidence(self, one: Written, near: Nearby | None) -> float:
+        """The mean probability of the tokens that chose, calibrated where the adapter brings weights."""
+        mean = sum(one.sure) / len(one.sure) if one.sure else CONFIDENCE
+        span = one.start, one.end
+        lead = near.lead(span) if near and one.name in near.labels(span) else ()
+        weights = (self._loaded.facts.get("confidence") or {}).get("named" if lead else "other")
         if weights:
             kept = min(max(mean, 1e-4), 1 - 1e-4)
-            mean = 1 / (1 + math.exp(-weights[0] - weights[1] * math.log(kept / (1 - kept))))
+            told = [1.0, math.log(kept / (1 - kept)), *lead]
+            mean = 1 / (1 + math.exp(-sum(w * x for w, x in zip(weights, told, strict=True))))
         return round(min(max(mean, 0.0), 1.0), 4)
 
 

@@ -3,9 +3,14 @@
 Nothing is fetched unless a hub id was named, in the extractor's name or in the environment; a base that only the
 adapter's own configuration names must be on this machine already.
 
-A file `clario.json` beside the adapter may hold what its training knows: "base_fingerprint" (see `fingerprint`),
-"shots" (whether it was taught with the demonstrations of the prompt), and "confidence", two weights of a logistic
-function (Platt 1999) of the log-odds of the mean probability of an entity's tokens.
+A file `clario.json` beside the adapter may hold what its training knows:
+    base_fingerprint    see `fingerprint`
+    shots               whether it was taught with the demonstrations of the prompt
+    candidates          among how many terms of the dense index it names a quote; else among all names
+    assertions          "rules" where `context` tells them better than the model
+    confidence          weights of logistic functions (Platt 1999): "other" of one and the log-odds of the mean
+                        probability of an entity's tokens; "named", for those with a candidate's name, also of the
+                        score of the best candidate and its lead
 """
 
 import hashlib

@@ -21,9 +21,6 @@ class Answer(Protocol):
     def allowed(self) -> NDArray[np.int64] | None:
         """The tokens of which one is next; None for any."""
 
-    def preferred(self, tokens: NDArray[np.int64]) -> NDArray[np.float32] | None:
-        """What to add to the scores of allowed tokens; None for nothing."""
-
     def write(self, token: int, probability: float = 1.0) -> None:
         """Take a token."""
 
@@ -38,10 +35,6 @@ class Free:
 
     def allowed(self) -> None:
         """Any token."""
-        return
-
-    def preferred(self, tokens: NDArray[np.int64]) -> None:
-        """No token."""
         return
 
     def write(self, token: int, probability: float = 1.0) -> None:
@@ -237,7 +230,7 @@ def _picked(logits: Any, answers: Sequence[Answer]) -> list[int]:
     for row, (answer, ids) in enumerate(zip(answers, allowed, strict=True)):
         token, probability = best.get(row, 0), 1.0
         if ids is not None:
-            place, probability = _likeliest(scores[row], answer.preferred(ids)) if row in scores else (0, 1.0)
+            place, probability = _likeliest(scores[row]) if row in scores else (0, 1.0)
             token = int(ids[place])
         if not answer.done:
             answer.write(token, probability)
@@ -258,8 +251,7 @@ def _scores(logits: Any, allowed: Mapping[int, NDArray[np.int64]]) -> dict[int, 
     return dict(zip(allowed, np.split(found, np.cumsum(sizes)[:-1]), strict=True))
 
 
-def _likeliest(scores: NDArray[np.float32], more: NDArray[np.float32] | None) -> tuple[int, float]:
-    """The place of the highest score, with what is added to it, and its softmax."""
-    scores = scores if more is None else scores + more
+def _likeliest(scores: NDArray[np.float32]) -> tuple[int, float]:
+    """The place of the highest score, and its softmax."""
     place = int(scores.argmax())
     return place, float(1 / np.exp(scores - scores[place]).sum())

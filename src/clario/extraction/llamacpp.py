@@ -1,9 +1,10 @@
 """The `gemma3-270m` extractor: Gemma 3 270M with Clario's LoRA through llama.cpp, on any processor.
 
-The model writes only what is for it to tell: quotes, names, and which type and assertion. The skeleton of the
-JSON around them is given, so that more than half of an answer's tokens cost no step of their own, and the answer
-always parses; a grammar lets it quote nothing but stretches of the diary. What is the same for every diary stays
-in the cache of each slot.
+The model writes only what is for it to tell: quotes, whether they have a term, and types. The skeleton of the JSON
+around them is given, so that more than half of an answer's tokens cost no step of their own, and the answer always
+parses; a grammar lets it quote nothing but stretches of the diary. Which term a quote has is the dense index's to
+say, and what is asserted, the rules': a model of this size knows less of both (docs/LOG.md). What is the same for
+every diary stays in the cache of each slot.
 """
 
 import json
@@ -22,14 +23,17 @@ from clario.entities import Assertion, EntityType, Mention
 from clario.errors import ModelError
 from clario.extraction import prompt
 from clario.extraction.base import Extractor, Mentions
-from clario.extraction.grounding import ground
+from clario.extraction.context import assertions
+from clario.extraction.grounding import find, ground
 from clario.extraction.llama_model import find_model
 from clario.extraction.llama_process import Llama, LlamaDiedError, Settings
+from clario.extraction.nearby import Nearby, Span, nearby
 from clario.extraction.parse import Answer, Proposed
 from clario.ontology.encoder import workers
 from clario.ontology.resolver import Resolver
 
 CONTEXT: Final = 4096  # tokens a slot: the prompt 550 with demonstrations, a diary 400, the longest answer 1,600
+CANDIDATES: Final = 1
 _RESERVE: Final = 400  # tokens that must be left for one entity more
 _NAME_TOKENS: Final = 40  # of a name; the longest label of HPO has fewer
 _QUOTE_TOKENS: Final = 120
@@ -57,6 +61,8 @@ class LlamaCppExtractor(Extractor):
         slots: texts read side by side.
         threads: of llama.cpp; None is one for each processor that this process may use, and only one as soon as
             other work is seen to slow them.
+        candidates: terms of the dense index among which the model names a quote; with 0, or where the index has
+            no vectors for the release, it names freely.
 
     Raises:
         ModelError: a package or file is missing or broken, or the adapter is another base's.
@@ -74,8 +80,10 @@ class LlamaCppExtractor(Extractor):
         *,
         slots: int = 2,
         threads: int | None = None,
+        candidates: int = CANDIDATES,
     ) -> None:
         super().__init__(resolver)
+        self._candidates = candidates
         self.model = find_model(base, adapter)
         self.version = self.model.version
         self._settings = Settings(self.model.base, self.model.adapter, slots, CONTEXT, threads or usual_threads())
@@ -119,7 +127,8 @@ class LlamaCppExtractor(Extractor):
             return Mentions()
         slot = self._slots.get()
         try:
-            reading = Reading(self._started(given_up), slot, text, self.model.shots)
+            near = nearby(self.resolver, text, self._candidates)
+            reading = Reading(self._started(given_up), slot, text, self.model.shots, near)
             found = reading.mentions()
             self._mind_the_pace(reading)
             return found
@@ -160,9 +169,10 @@ class LlamaCppExtractor(Extractor):
 class Reading:
     """One text, read in one slot."""
 
-    def __init__(self, llama: Llama, slot: int, text: str, shots: bool) -> None:
+    def __init__(self, llama: Llama, slot: int, text: str, shots: bool, near: Nearby | None = None) -> None:
         self.llama, self.seconds, self.requests = llama, 0.0, 0
-        self._slot, self._text = slot, text
+        self._slot, self._text, self._near = slot, text, near
+        self._taken = set[tuple[int, int]]()
         messages = prompt.messages(text, shots)
         self._told, self._tokens = prompt.render(messages, system_turn=False), 0
         shown = messages[-1]["content"][-len(text) :]  # without special tokens, as the model sees it
@@ -192,9 +202,31 @@ class Reading:
     def _entity(self) -> Proposed:
         quote = self._write(self._quotes, _QUOTE_TOKENS)
         self._told += '","name_canonical":"'
-        name = self._write(_NAME, _NAME_TOKENS).strip() or quote
+        place = find(quote, self._text, self._taken)
+        span = (place.start, place.end) if place else None
+        name = self._name(quote, span)
         kind = _TYPES[self._choose('","type":"', *_TYPES)]
-        return Proposed(quote, name, kind, _ASSERTIONS[self._choose('","assertion":"', *_ASSERTIONS)])
+        return Proposed(quote, name, kind, self._assertion(span))
+
+    def _name(self, quote: str, span: Span | None) -> str:
+        """The quote again, or a candidate of the index; any name where there is none."""
+        labels = self._near.labels(span) if self._near and span else []
+        if not labels:
+            return self._write(_NAME, _NAME_TOKENS).strip() or quote
+        options = list(dict.fromkeys([*labels, quote]))
+        # With what ends them: of two options one may begin as the other.
+        chosen = options[self._choose("", *(_escaped(option) + _CLOSE for option in options))]
+        self._told = self._told.removesuffix(_CLOSE)
+        return chosen
+
+    def _assertion(self, span: Span | None) -> Assertion:
+        """What the rules say, told to the model as if it had said it; its own word where a quote has no place."""
+        if span is None:
+            return _ASSERTIONS[self._choose('","assertion":"', *_ASSERTIONS)]
+        self._taken.add(span)
+        (found,) = assertions(self._text, [span])
+        self._told += f'","assertion":"{found}'
+        return found
 
     def _write(self, grammar: str, tokens: int) -> str:
         """Let the model write a string of JSON; it counts as told, and is given without its escapes."""

@@ -66,7 +66,10 @@ def save(model: Any, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     config.save_pretrained(part)
     found = {"adapter_sha256": sha256_of(part / _WEIGHTS), "versions": _versions()}
     complete = {"clario": __version__, **found, **record}
-    facts = {"base_fingerprint": fingerprint(model.get_base_model()), "shots": record["recipe"]["shots"]}
+    facts = {
+        "base_fingerprint": fingerprint(model.get_base_model()), "shots": record["recipe"]["shots"],
+        **record["recipe"]["reading"],
+    }  # fmt: skip
     (part / FACTS).write_text(json.dumps(facts) + "\n", "utf-8")
     (part / CARD).write_text(card(complete), "utf-8")
     (part / RECORD).write_text(json.dumps(complete, indent=1) + "\n", "utf-8")

@@ -113,6 +113,8 @@ def prepare(
         tokens, left_out[kind] = tokenize(found, words, recipe.length)
         arrays |= {f"{kind}.{name}": value for name, value in asdict(tokens).items()}
         counts[kind] = len(tokens)
+        if kind != VALIDATION and not counts[kind]:
+            raise InputError(f"{data} gives no {kind} that the recipe {recipe.name} could take")
         log(f"{kind}: {len(tokens):,} examples, {len(tokens.ids):,} tokens, {left_out[kind]:,} too long")
     with write_atomically(output / EXAMPLES) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

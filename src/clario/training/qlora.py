@@ -88,9 +88,6 @@ class Course:
         self.base = _base(prepared, output, base, self.device)
         self.model = adapter.wrap(self.base, self.recipe.lora)
         self._check_ways()
-        if self.recipe.compiled:
-            for layer in self.base.get_decoder().layers:
-                layer.compile(dynamic=True)  # one by one: a decoder as a whole takes minutes
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = _optimizer(self.recipe.optimizer, list(self.parameters.values()), self.device)
         kinds = prepared.examples

@@ -11,6 +11,7 @@ FOLDER: Final = Path(__file__).parent / "recipes"
 KINDS: Final = ("diaries", "excerpts", "phrases", "sentences", "synonyms")
 OPTIMIZERS: Final = ("adamw_torch", "adamw_8bit")
 SCHEDULES: Final = ("cosine", "linear", "constant")
+ASSERTIONS: Final = ("model", "rules")
 QUANTIZATIONS: Final = ("none", "nf4")
 MODULES: Final = {
     **{name: f"self_attn.{name}_proj" for name in ("q", "k", "v", "o")},
@@ -61,6 +62,18 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the trained model leaves to others when it reads; see `clario.extraction.gemma_model`.
+
+    `candidates`: among how many terms of the dense index it names a quote, 0 for all; `assertions`: who tells
+    them, the "model" or the "rules". Both are chosen on validation diaries.
+    """
+
+    candidates: int
+    assertions: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One way of training an adapter.
 
@@ -73,7 +86,6 @@ class Recipe:
         tokens: padded tokens of a forward pass; a step is divided into as many passes as it takes.
         chunk: answer positions whose logits exist at once.
         checkpointing: compute activations again instead of keeping them.
-        compiled: let PyTorch compile the decoder's layers, which takes a minute or two at the start.
         save_every: steps between checkpoints.
     """
 
@@ -87,10 +99,10 @@ class Recipe:
     tokens: int
     chunk: int
     checkpointing: bool
-    compiled: bool
     save_every: int
     lora: Lora
     optimizer: Optimizer
+    reading: Reading
     sources: tuple[Source, ...]
 
     def record(self) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def load(name: str) -> Recipe:
 def from_record(table: dict[str, Any], where: str = "recipe") -> Recipe:
     """A recipe out of its table; raises as `load` does."""
     parts = dict(table)
-    for key, kind in (("lora", Lora), ("optimizer", Optimizer)):
+    for key, kind in (("lora", Lora), ("optimizer", Optimizer), ("reading", Reading)):
         parts[key] = _made(kind, parts.get(key), f"{where}, {key}")
     rows = parts.get("sources")
     rows = rows if isinstance(rows, (list, tuple)) else []
@@ -158,6 +170,7 @@ def _check(recipe: Recipe, where: str) -> None:
     _among(where, "optimizer", [optimizer.name], OPTIMIZERS)
     _among(where, "schedule", [optimizer.schedule], SCHEDULES)
     _among(where, "quantization", [recipe.quantization], QUANTIZATIONS)
+    _among(where, "assertions", [recipe.reading.assertions], ASSERTIONS)
     _among(where, "modules", list(recipe.lora.modules), tuple(MODULES))
     _among(where, "kind", [source.kind for source in recipe.sources], KINDS)
     counts = (recipe.length, recipe.epochs, recipe.tokens, recipe.chunk, recipe.save_every, recipe.lora.r)
