@@ -293,6 +293,17 @@ def test_the_adapter_that_is_named_or_lies_there(
     assert make(pretending, usual).model.adapter == usual
 
 
+def test_an_adapter_that_llama_cpp_cannot_read_is_not_passed_over(
+    pretending: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "usual").mkdir()
+    (tmp_path / "usual" / "adapter_model.safetensors").touch()
+    with pytest.raises(ModelError, match="train export"):
+        make(pretending)
+    monkeypatch.setenv("CLARIO_ADAPTER", "none")
+    assert make(pretending).model.adapter is None
+
+
 def test_a_merged_model_needs_no_adapter(pretending: Path, make: Make, tmp_path: Path) -> None:
     _adapter(tmp_path / "usual" / "adapter.gguf")
     merged = _file(

@@ -238,7 +238,7 @@ def calibration_counts(predicted: Iterable[Annotation], pairs: Sequence[Pair]) -
     An entity is right when it is aligned with a gold mention of its type and, for symptoms and laboratory
     markers, carries an accepted id, or none where gold has none. The assertion does not enter.
     """
-    right = {id(p) for g, p in pairs if is_right(g, p)}
+    right = {id(p) for g, p in pairs if g.type == p.type and _same_concept(g, p)}
     counts = [0.0] * (3 * BINS)
     for annotation in predicted:
         if annotation.confidence is not None:
@@ -249,10 +249,7 @@ def calibration_counts(predicted: Iterable[Annotation], pairs: Sequence[Pair]) -
     return tuple(counts)
 
 
-def is_right(gold: Annotation, predicted: Annotation) -> bool:
-    """Whether a mention has the type and the concept, see `calibration_counts`, of the one aligned with it."""
-    if gold.type != predicted.type:
-        return False
+def _same_concept(gold: Annotation, predicted: Annotation) -> bool:
     if gold.type not in CONCEPT_TYPES:
         return True
     return predicted.hpo_id in gold.accepted if predicted.hpo_id else gold.hpo_id is None

@@ -75,7 +75,8 @@ class Loaded:
 
 
 def load(named: str) -> Loaded:
-    """The model of a name: an adapter, on its base or `CLARIO_BASE`; or a base, with `CLARIO_ADAPTER` if set.
+    """The model of a name: an adapter, on its base or `CLARIO_BASE`; or a base, with `CLARIO_ADAPTER` if that is
+    set and not "none".
 
     Raises:
         ModelError: it cannot be had, read or joined; the message says what to do.
@@ -107,7 +108,7 @@ def _places(named: str) -> tuple[Place, Place | None, dict[str, Any]]:
     if missing:
         raise ModelError(f"there is no {named}; name a folder, a GGUF file or a hub id after 'gemma:'")
     base, adapter = (None, first) if not first.gguf and first.file(_CONFIG) else (first, None)
-    if adapter is None and others[1]:
+    if adapter is None and others[1] not in ("", "none"):
         adapter = Place(others[1], True)
     config = _adapter_config(adapter) if adapter else {}
     if base is None:

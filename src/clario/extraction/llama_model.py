@@ -14,6 +14,7 @@ from clario.extraction.gguf_header import Header, read_header
 from clario.paths import aside, cache_dir, data_dir, sha256_of
 
 INSTALL: Final = "pip install 'clario[local]'"
+NO_ADAPTER: Final = "none"
 SHOTS: Final = "clario.shots"
 """Metadata key of what was trained on `prompt`: whether with its demonstrations."""
 BASE_SHA256: Final = "clario.base.sha256"
@@ -103,20 +104,30 @@ def _assemble(package: Any, target: Path) -> None:
 def find_adapter(named: Path | None = None) -> Path | None:
     """The adapter's GGUF file: the one named, that of `CLARIO_ADAPTER`, or the one that lies in a usual place.
 
+    None where there is none, or where `CLARIO_ADAPTER` is "none": then the base reads alone, with demonstrations.
+
     Raises:
         ModelError: the one named is not there, or is none that llama.cpp reads.
     """
     variable = os.environ.get("CLARIO_ADAPTER", "").strip()
-    named = named or (Path(variable).expanduser() if variable else None)
+    if named is None and variable == NO_ADAPTER:
+        return None
+    named = named or (Path(variable).expanduser() if variable else _usual())
     if named is None:
-        return next((file for folder in _usual_folders() for file in sorted(folder.glob("*.gguf"))), None)
+        return None
     files = sorted(named.glob("*.gguf")) if named.is_dir() else [named] if named.suffix == ".gguf" else []
     if not files or not files[0].is_file():
         raise ModelError(
-            f"no adapter for llama.cpp at {named}; make one of a trained adapter with "
-            "'clario train export ADAPTER --to gguf-adapter'"
+            f"no adapter for llama.cpp at {named}; make one of a trained adapter with 'clario train export FOLDER "
+            f"--to gguf-adapter --output FOLDER/adapter.gguf', or set CLARIO_ADAPTER={NO_ADAPTER} to do without"
         )
     return files[0]
+
+
+def _usual() -> Path | None:
+    """The first usual folder that has an adapter, in whatever format."""
+    kinds = ("*.gguf", "adapter_model.safetensors")
+    return next((folder for folder in _usual_folders() if any(any(folder.glob(kind)) for kind in kinds)), None)
 
 
 def _usual_folders() -> Iterator[Path]:

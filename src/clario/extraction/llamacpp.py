@@ -57,7 +57,8 @@ class LlamaCppExtractor(Extractor):
     Args:
         base: the GGUF file of the base; None is `CLARIO_BASE` if that is one, else that of the extra `local`.
         adapter: the GGUF file of the adapter, or its folder; None is `CLARIO_ADAPTER`, else the adapter in the
-            data folder or checkout. With none the base reads, with demonstrations, and `version` says so.
+            data folder or checkout. With none, as `CLARIO_ADAPTER=none` asks for, the base reads, with
+            demonstrations, and `version` says so.
         slots: texts read side by side.
         threads: of llama.cpp; None is one for each processor that this process may use, and only one as soon as
             other work is seen to slow them.

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from clario.corpus import dataset
+from clario.entities import Entity, EntityType, Extraction
 from clario.errors import InputError
-from clario.evaluation import metrics, read
-from clario.evaluation.metrics import Annotation
 from clario.extraction.gemma_model import FACTS
 from clario.extraction.nearby import Nearby, nearby
 from clario.ontology import release as releases
 from clario.ontology.resolver import Resolver
 from clario.paths import write_atomically
+from clario.training.calibration import aligned
 from clario.training.logistic import fitted
 
 NAMED, OTHER = "named", "other"
@@ -35,7 +36,7 @@ def calibrate(adapter: Path, predictions: Path, gold: Path) -> dict[str, Any]:
     if "confidence" in facts:
         raise InputError(f"{adapter / FACTS} has weights already: its confidences are no mean probabilities")
     rows: dict[str, list[tuple[list[float], bool]]] = {NAMED: [], OTHER: []}
-    for kind, told, right in _judged(read_pairs(predictions, gold), int(facts.get("candidates", 0))):
+    for kind, told, right in _judged(predictions, gold, int(facts.get("candidates", 0))):
         rows[kind].append((told, right))
     facts["confidence"] = {kind: _weights(found) for kind, found in rows.items() if found}
     with write_atomically(adapter / FACTS) as file:
@@ -43,33 +44,38 @@ def calibrate(adapter: Path, predictions: Path, gold: Path) -> dict[str, Any]:
     return dict(facts["confidence"])
 
 
-def read_pairs(predictions: Path, gold: Path) -> Iterator[tuple[read.GoldDiary, tuple[Annotation, ...]]]:
-    """The diaries of a file, each with what was told of it; raises InputError as `evaluation.read` does."""
-    found = read.predictions(predictions)
-    for diary in read.gold(gold, releases.load()).values():
-        if diary.id in found:
-            yield diary, found[diary.id].entities or ()
+def _judged(predictions: Path, gold: Path, candidates: int) -> Iterator[tuple[str, list[float], bool]]:
+    """Each entity's kind, what its confidence is told from, and whether it has the type and a term of gold."""
+    found, resolver = _read(predictions), Resolver(releases.load())
+    for diary in dataset.load(gold):
+        near, told = nearby(resolver, diary.text, candidates), found.get(diary.id, ())
+        pairs = aligned([entity.model_dump() for entity in diary.entities], told)
+        for place, one in enumerate(told):
+            yield (*_features(one, near), _is_right(one, pairs.get(place)))
 
 
-def _judged(
-    pairs: Iterator[tuple[read.GoldDiary, tuple[Annotation, ...]]], candidates: int
-) -> Iterator[tuple[str, list[float], bool]]:
-    """Each entity's kind, what its confidence is told from, and whether it is right as `metrics` judges."""
-    resolver = Resolver(releases.load())
-    for diary, told in pairs:
-        near = nearby(resolver, diary.text, candidates)
-        right = {id(p) for g, p in metrics.align(diary.entities, told) if metrics.is_right(g, p)}
-        for one in told:
-            yield (*_features(one, near), id(one) in right)
+def _is_right(one: Entity, gold: dict[str, Any] | None) -> bool:
+    if gold is None or gold["type"] != one.type:
+        return False
+    if one.type not in (EntityType.SYMPTOM, EntityType.LAB_MARKER) or one.hpo_id == gold["hpo_id"]:
+        return True
+    return one.hpo_id in gold["alt_ids"]
 
 
-def _features(one: Annotation, near: Nearby | None) -> tuple[str, list[float]]:
-    sure = min(max(one.confidence or 0.0, 1e-4), 1 - 1e-4)
-    told = [1.0, math.log(sure / (1 - sure))]
-    span = one.start or 0, one.end or 0
-    if near is None or one.name not in near.labels(span):
+def _features(one: Entity, near: Nearby | None) -> tuple[str, list[float]]:
+    sure = min(max(one.confidence, 1e-4), 1 - 1e-4)
+    told, span = [1.0, math.log(sure / (1 - sure))], (one.start, one.end)
+    if near is None or one.name_canonical not in near.labels(span):
         return OTHER, told
     return NAMED, [*told, *near.lead(span)]
+
+
+def _read(path: Path) -> dict[str, tuple[Entity, ...]]:
+    try:
+        lines = [Extraction.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} holds no extractions ({type(error).__name__})") from None
+    return {one.id: one.entities for one in lines}
 
 
 def _weights(rows: list[tuple[list[float], bool]]) -> list[float]:

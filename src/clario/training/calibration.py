@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +13,15 @@ from clario.training.texts import read
 
 _FOLDS = 5
 _ALL_BUT = 0.005  # of F1
+
+
+class Placed(Protocol):
+    """What stands somewhere in a text."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
 
 
 class Judged(NamedTuple):
@@ -37,7 +46,7 @@ def judge(extractor: MiniExtractor, path: Path) -> list[Judged]:
     for number, (diary, found) in enumerate(
         zip(diaries, extractor.find([d["text"] for d in diaries]), strict=True)
     ):
-        gold = _aligned(diary["entities"], found)
+        gold = aligned(diary["entities"], found)
         judged += [_judged(number, one, gold.get(place)) for place, one in enumerate(found)]
     return judged
 
@@ -49,7 +58,7 @@ def _judged(diary: int, found: Found, gold: dict[str, Any] | None) -> Judged:
     return Judged(diary, found, True, gold["hpo_id"], accepted)
 
 
-def _aligned(gold: Sequence[dict[str, Any]], found: Sequence[Found]) -> dict[int, dict[str, Any]]:
+def aligned(gold: Sequence[dict[str, Any]], found: Sequence[Placed]) -> dict[int, dict[str, Any]]:
     """The gold mention of each found one that overlaps one; one to one, the most alike first."""
     pairs = []
     for g, entity in enumerate(gold):
