@@ -1,9 +1,12 @@
 """Every test has a home of its own, and two small releases of HPO to work with."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import chat_server
 import pytest
@@ -13,7 +16,8 @@ from clario.ontology.index import Index
 from clario.ontology.release import Manifest
 from clario.ontology.resolver import Resolver
 
-DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "tests" / "data"
 OLD, NEW = "2025-01-01", "2026-01-01"
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -173,3 +177,24 @@ def teaching() -> Iterator[chat_server.Teacher]:
 def quick_teaching(monkeypatch: pytest.MonkeyPatch, index: Index, resolver: Resolver) -> None:
     """Without what takes time: real pauses, and a release loaded for each test."""
     chat_server.quicken(monkeypatch, index, resolver)
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """So small models are slower with more: threads would only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def bench(request: pytest.FixtureRequest) -> Iterator[dict[str, ModuleType]]:
+    """The benchmarks that a file of tests names in MODULES, by name; they are scripts and no package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        yield {name: import_module(name) for name in request.module.MODULES}
+    for name in request.module.MODULES:
+        del sys.modules[name]

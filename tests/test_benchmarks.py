@@ -1,10 +1,9 @@
 """The benchmark scripts run, without peers, and count what they say they count. Nothing here is timed."""
 
+import gzip
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,18 +15,8 @@ from clario.ontology.index import Name, NameKind
 from clario.ontology.sources import read_obo
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("common", "child", "obographs", "gsc_plus", "speed")
+MODULES = ("common", "child", "obographs", "gsc_plus", "side_by_side", "speed")
 Modules = dict[str, ModuleType]
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Modules]:
-    """The modules of the benchmarks, which are scripts and no package, by name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        yield {name: import_module(name) for name in MODULES}
-    for name in MODULES:
-        del sys.modules[name]
 
 
 def _printed(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -158,3 +147,18 @@ def test_help_tells_what_is_measured_against_what(
     assert "Measured" in told
     assert "Against" in told
     assert "fenominal" in told
+
+
+def test_systems_stand_side_by_side(bench: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "data" / "corpus" / "validation.jsonl").read_text("utf-8").splitlines()[:3]
+    (tmp_path / "validation.jsonl").write_text("".join(line + "\n" for line in lines), "utf-8")
+    nothing = {"model": "m", "hpo_release": "2026-02-16", "ts_event_hint": None, "warnings": [], "entities": []}
+    told = [json.dumps({"id": json.loads(line)["id"], **nothing}) for line in lines]
+    for number in (1, 2):
+        file = tmp_path / f"validation.{number}-system_{number}.jsonl.gz"
+        file.write_bytes(gzip.compress("\n".join(told).encode()))
+    monkeypatch.setattr(bench["side_by_side"], "CORPUS", tmp_path)
+    table = bench["side_by_side"].table(tmp_path, "validation")
+    assert "3 diaries" in table
+    assert [line.split(" | ")[0] for line in table.splitlines()[4:]] == ["| system 1", "| system 2"]
+    assert bench["side_by_side"].table(tmp_path, "test") == ""

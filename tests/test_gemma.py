@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,10 @@ from clario.extraction.greedy import Free, Generator, Habits  # noqa: E402
 from clario.ontology.dense import Near  # noqa: E402
 from clario.ontology.index import Name, NameKind  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),  # PEFT's
+    pytest.mark.usefixtures("one_torch_thread"),
+]
 TEXTS = [
     "My head hurts.", "", "No fever today, but the rash on my cheeks is back, it burns and burns, I sleep badly.",
     'She said "rest" \\ and 🤕\nthen 頭痛.', "pain " * 25,
@@ -75,15 +78,6 @@ def ontology() -> Any:
         index=SimpleNamespace(names=[Name(one, "HP:0000001", NameKind.LABEL) for one in labels]),
         meaning=SimpleNamespace(file=None),
     )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """In a model this small, threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """The benchmarks of `mini` run without peers, and say what they say they say. Nothing here is timed."""
 
 import json
-import sys
-from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -19,16 +16,6 @@ ROOT = Path(__file__).parent.parent
 MODULES = ("common", "child", "obographs", "gsc_plus", "mini_speed", "errors")
 KNEE_PAIN, ANKLE_PAIN = "HP:0030839", "HP:0030840"
 Modules = dict[str, ModuleType]
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Modules]:
-    """The modules of the benchmarks, which are scripts and no package, by name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        yield {name: import_module(name) for name in MODULES}
-    for name in MODULES:
-        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

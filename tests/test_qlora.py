@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from clario.ontology.index import Index  # noqa: E402
 from clario.training import answers, base_model, batches, checkpoints, examples, prepared, qlora, recipes  # noqa: E402
 
 # PEFT 0.21 asks transformers 5.23 by a name that goes away.
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+    pytest.mark.usefixtures("one_torch_thread"),
+]
 
 DIARIES = (
     ("Mouth like sandpaper again, and my knees ache.", ("Mouth like sandpaper", "HP:0000217", "Xerostomia")),
@@ -49,15 +52,6 @@ def _diary(number: int) -> dict[str, Any]:
             }
         ]  # fmt: skip
     return {"id": f"d{number}", "text": text, "entities": found, "disease": None, "writer": "w"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """So small a model is slower with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

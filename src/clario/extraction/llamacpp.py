@@ -8,6 +8,7 @@ every diary stays in the cache of each slot.
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from clario.errors import ModelError
 from clario.extraction import prompt
 from clario.extraction.base import Extractor, Mentions
 from clario.extraction.context import assertions
-from clario.extraction.grounding import find, ground
+from clario.extraction.grounding import CONFIDENCE, find, ground
 from clario.extraction.llama_model import find_model
 from clario.extraction.llama_process import Llama, LlamaDiedError, Settings
 from clario.extraction.nearby import Nearby, Span, nearby
@@ -48,6 +49,10 @@ _CHUNK: Final = re.compile(
     re.DOTALL,
 )
 _NAME: Final = r'root ::= [^"\\\x00-\x1f\x7f-\x9f]+ "\",\""'
+# How often a candidate's name was right, by its score and its lead, and how often everything else: fitted on what
+# the adapter 469832a3 told of the validation diaries, by `clario train calibrate`.
+_NAMED: Final = (-18.797, 19.9353, 10.775)
+_OTHER: Final = 0.465
 _TYPES, _ASSERTIONS = tuple(EntityType), tuple(Assertion)
 
 
@@ -198,7 +203,19 @@ class Reading:
                 break
             # A token holds all of `"},{"`. After a quotation mark of its own, models end: only ends have one.
             more = self._choose("", '"},{"name_colloquial":"', '"}]}') == 0
-        return ground(Answer(found, warnings, not warnings), self._text)
+        told = ground(Answer(found, warnings, not warnings), self._text)
+        return Mentions([self._surer(mention) for mention in told], told.warnings)
+
+    def _surer(self, mention: Mention) -> Mention:
+        """A mention as sure as those of its kind were right."""
+        span = mention.start, mention.end
+        if self._near is None:
+            return mention
+        sure = _OTHER
+        if mention.name_canonical in self._near.labels(span):
+            value = sum(w * x for w, x in zip(_NAMED, (1.0, *self._near.lead(span)), strict=True))
+            sure = 1 / (1 + math.exp(-value))
+        return mention.model_copy(update={"confidence": round(sure * mention.confidence / CONFIDENCE, 4)})
 
     def _entity(self) -> Proposed:
         quote = self._write(self._quotes, _QUOTE_TOKENS)
