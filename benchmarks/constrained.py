@@ -23,6 +23,7 @@ from clario.corpus import dataset
 from clario.extraction import gemma, gemma_model, prompt
 from clario.extraction.constrain import Constraint, Tokens, Writer
 from clario.extraction.gemma import GemmaExtractor
+from clario.extraction.nearby import nearby
 from clario.extraction.parse import strictly
 from clario.ontology import release as releases
 from clario.ontology.resolver import Resolver
@@ -82,6 +83,11 @@ class Steps:
         self.done = self._left <= 0
 
 
+def _writer(made: GemmaExtractor, text: str, limit: int) -> Writer:
+    """As the extractor makes it, with the terms of the index where it takes them."""
+    return made.writer(text, limit, nearby(made.resolver, text, made.candidates))
+
+
 def cost(made: GemmaExtractor, texts: Sequence[str], batch: int, limit: int) -> dict[str, float]:
     """Seconds with and without the constraint, those of the constraint itself, and tokens."""
     prompts = sorted((made.tokens(text), text) for text in texts)
@@ -91,7 +97,10 @@ def cost(made: GemmaExtractor, texts: Sequence[str], batch: int, limit: int) -> 
     for first in range(0, len(prompts), batch):
         asked = [ids for ids, _ in prompts[first : first + batch]]
         begun = _clocks()
-        timed = [Timed(made.writer(text, limit)) for _, text in prompts[first : first + batch]]
+        timed = [
+            Timed(made.writer(text, limit, nearby(made.resolver, text, made.candidates)))
+            for _, text in prompts[first : first + batch]
+        ]
         made.generator.write(asked, timed)
         seconds["with"] += _clocks() - begun
         begun = _clocks()
@@ -154,7 +163,7 @@ def soundness(made: GemmaExtractor, names: frozenset[str], by_model: int) -> dic
     asked = [text for text in texts if text.strip()][:by_model]
     for first in range(0, len(asked), 8):
         part = asked[first : first + 8]
-        writers = [made.writer(text, gemma.LIMIT) for text in part]
+        writers = [_writer(made, text, gemma.LIMIT) for text in part]
         made.generator.write([made.tokens(text) for text in part], writers)
         counts["of these sound"] += sum(
             sound(t, w.output.decode(), names) for t, w in zip(part, writers, strict=True)

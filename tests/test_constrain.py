@@ -289,6 +289,7 @@ def tokenizer() -> Tokenizer:
 
 
 NARROW = ("Pain", "Headache", "Head tremor")
+LONG = "Zz" * 40
 
 
 def test_names_may_be_narrowed_for_a_quote() -> None:
@@ -314,10 +315,10 @@ def test_names_may_be_narrowed_for_a_quote() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(TEXTS, st.integers(0, 2**32), st.integers(TOY.least, 900))
-def test_narrowed_answers_are_sound_too(text: str, seed: int, limit: int) -> None:
-    writer = _finish(TOY.writer(text, limit, lambda span: NARROW), random.Random(seed).choice)
-    _check(text, writer, NAMES, limit)
+@given(TEXTS, st.integers(0, 2**32), st.integers(TOY.least, 900), st.sampled_from([NARROW, (LONG,), (LONG * 4,)]))
+def test_narrowed_answers_are_sound_too(text: str, seed: int, limit: int, names: Sequence[str]) -> None:
+    writer = _finish(TOY.writer(text, limit, lambda span: names), random.Random(seed).choice)
+    _check(text, writer, (*NAMES, LONG), limit)
 
 
 def test_gold_answers_are_allowed_token_by_token(tokenizer: Tokenizer, index: Index) -> None:

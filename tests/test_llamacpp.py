@@ -163,15 +163,33 @@ def test_the_model_tells_and_the_rest_is_given(pretending: Path, make: Make) -> 
     assert [CHEEKS[m.start : m.end] for m in found] == [m.name_colloquial for m in found]
 
 
-def test_the_index_names_what_the_model_says_has_a_term(pretending: Path, make: Make) -> None:
+def test_the_index_names_what_the_model_says_has_a_term(
+    pretending: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "Mouth so dry today, and no headaches."
     told = [("Mouth so dry", "Xerostomia", "symptom", "present"), ("headaches", "headaches", "trigger", "absent")]
     Path(f"{pretending}.answers").write_text(json.dumps({"dry": _answer(*told)}), "utf-8")
-    (found,) = make(pretending, candidates=1).extract([text])
+    _adapter(tmp_path / "usual" / "adapter.gguf")
+    offered, choose = list[tuple[str, ...]](), llamacpp.Reading._choose
+
+    def noted(self: llamacpp.Reading, given: str, *options: str) -> int:
+        offered.append(options)
+        return choose(self, given, *options)
+
+    monkeypatch.setattr(llamacpp.Reading, "_choose", noted)
+    extractor = make(pretending, candidates=1)
+    (found,) = extractor.extract([text])
     assert _told(found) == [
         ("Mouth so dry", "Xerostomia", EntityType.SYMPTOM, Assertion.PRESENT),
         ("headaches", "headaches", EntityType.TRIGGER, Assertion.ABSENT),
     ]
+    assert ('Xerostomia","', 'Mouth so dry","') in offered
+    assert tuple(Assertion) not in offered  # the rules told
+    named, other = (mention.confidence for mention in found)  # type: ignore[union-attr]
+    assert other == llamacpp._OTHER
+    assert 0 < named < 1
+    assert named not in (llamacpp._OTHER, 0.5)
+    assert "+index." in extractor.version
 
 
 def test_texts_keep_their_order_and_one_process_reads_them(pretending: Path, make: Make) -> None:

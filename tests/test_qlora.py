@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ tokenizers = pytest.importorskip("tokenizers")
 
 from safetensors.torch import load_file  # noqa: E402
 
+from clario.corpus.dataset import GoldDiary  # noqa: E402
 from clario.errors import InputError, ModelError  # noqa: E402
 from clario.extraction import prompt  # noqa: E402
 from clario.ontology.index import Index  # noqa: E402
@@ -428,15 +430,25 @@ def test_a_kind_without_examples_is_told_of(data: Path, base: Path, tmp_path: Pa
         prepared.prepare(recipe, data, data, str(base), tmp_path, log=_quiet)
 
 
-def test_excerpts_keep_their_entities_whole(data: Path) -> None:
-    found = list(examples.excerpts(Path("data/corpus/train.jsonl"), _recipe()))[:500]
-    whole = [example.before for example in examples.diaries(Path("data/corpus/train.jsonl"), _recipe())]
-    for example in found:
-        text = example.before.split("Diary:\n")[-1].removesuffix(f"{prompt.END}\n<start_of_turn>model\n")
-        assert text.strip()
-        assert any(text in diary for diary in whole)
-        answer = json.loads(example.answer.removesuffix(prompt.END))
-        assert all(entity["name_colloquial"] in text for entity in answer["entities"])
+def test_excerpts_keep_their_entities_whole() -> None:
+    text = "Slept badly. Head aches, says Dr. Smith of mine. It hurts! Went out. All better now."
+    quote = "says Dr. Smith"
+    start = text.index(quote)
+    entity = {
+        "type": "symptom", "name_colloquial": quote, "start": start, "end": start + len(quote), "hpo_id": None,
+        "hpo_label": None, "alt_ids": [], "assertion": "present",
+    }  # fmt: skip
+    found = set[tuple[int, int]]()
+    for number in range(50):
+        diary = {"id": str(number), "text": text, "entities": [entity], "disease": None, "writer": "w"}
+        found |= set(examples._stretches(GoldDiary.model_validate_json(json.dumps(diary))))
+    assert len(found) > 5
+    assert (0, len(text)) not in found
+    assert all(text[first:last].strip() for first, last in found)
+    inside = {place for pair in found for place in pair if start < place < start + len(quote)}
+    assert not inside
+    starts = {0, *(match.end() for match in re.finditer(r"[.!] ", text)), len(text)}
+    assert {place for pair in found for place in pair} <= starts
 
 
 def test_checkpointing_finds_the_same_loss(data: Path, base: Path, tmp_path: Path) -> None:

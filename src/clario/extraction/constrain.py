@@ -153,7 +153,7 @@ class Writer:
 
     def __init__(self, constraint: Constraint, text: Text, limit: int, narrow: Narrow | None = None) -> None:
         self._rules, self._text, self.left, self._narrow = constraint, text, limit, narrow
-        self._narrowed: dict[Span, Trie] = {}
+        self._narrowed: dict[tuple[Span, ...], Trie] = {}
         self._quotes: dict[Branch, Allowed] = {}
         self._sure: dict[int, list[float]] = {}
         self.output = bytearray()
@@ -250,6 +250,7 @@ class Writer:
         for node, kind in one.gates:
             for branch in self._after(_INTO_QUOTE if kind == _BEFORE_QUOTE else _INTO_NAME, past):
                 if branch.kind == kind:
+                    self._found(node, branch, found)
                     self._walk(node, branch, found, None)
         return _gathered(found, ())
 
@@ -265,28 +266,36 @@ class Writer:
             child = children.get(byte)
             if child is None:
                 continue
-            token = trie.value[child]
-            if token >= 0:
-                cost = self._cost(after)
-                found[token] = min(cost, found.get(token, cost))
             words = after.kind == _BEFORE_QUOTE or (branch.kind == _SKELETON and self._is_of_diary(after))
-            if not words or (gates is None and after.kind != _BEFORE_QUOTE):
-                self._walk(child, after, found, gates)
-            elif gates is not None and trie.children(child):
+            if words and gates is not None:  # what the rest costs is of this diary, too
                 gates.append((child, after.kind))
+                continue
+            self._found(child, after, found)
+            if not words or after.kind != _BEFORE_QUOTE:
+                self._walk(child, after, found, gates)
+
+    def _found(self, node: int, branch: Branch, found: dict[int, int]) -> None:
+        """Collect the token that ends at a tree node, if one does, where it leads to a branch."""
+        token = self._rules.vocabulary.trie.value[node]
+        if token >= 0:
+            cost = self._cost(branch)
+            found[token] = min(cost, found.get(token, cost))
 
     def _is_of_diary(self, branch: Branch) -> bool:
         """Whether a branch writes what other diaries do not know."""
         return branch.kind == _COPY or (branch.kind == _NAME and self._narrow is not None)
 
-    def _names(self, span: Span) -> Trie:
-        """The names that a quote may have. Near the limit all of them, so that a short one is among them."""
+    def _names(self, past: tuple[Span, ...]) -> Trie:
+        """The names that the last quote may have. Near the limit all of them, so that a short one is among them;
+        that is settled once for each entity, when its name is about to begin.
+        """
         if self._narrow is None:
             return self._rules.names
-        if span not in self._narrowed:
-            found = self._narrow(span) if self.left > 2 * RESERVE else ()
-            self._narrowed[span] = _tree(found) if found else self._rules.names
-        return self._narrowed[span]
+        if past not in self._narrowed:
+            names = self._narrow(past[-1]) if self.left > 2 * RESERVE else ()
+            short = [name for name in names if len(escaped(name)) < RESERVE]
+            self._narrowed[past] = _tree(short) if short else self._rules.names
+        return self._narrowed[past]
 
     # The rules
 
@@ -301,7 +310,7 @@ class Writer:
                 else:
                     yield from ((byte, after) for after in self._after(part.follows[part.trie.value[node]], past))
         elif kind == _NAME:
-            trie = self._names(past[-1])
+            trie = self._names(past)
             for byte, node in trie.children(place).items():
                 yield byte, Branch(_NAME, node, 0, past)
             if trie.value[place] >= 0:
@@ -347,7 +356,7 @@ class Writer:
         if kind == _SKELETON:
             return parts[origin].costs[place]
         if kind == _NAME:
-            return self._names(past[-1]).to_end[place] + 1 + parts[_TYPE_TERM].costs[0]
+            return self._names(past).to_end[place] + 1 + parts[_TYPE_TERM].costs[0]
         if kind == _COPY:
             return self._text.byte[past[-1][1]] - place + 1 + parts[_TYPE_ANY].costs[0]
         if kind == _QUOTE:

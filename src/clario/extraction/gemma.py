@@ -21,7 +21,7 @@ from clario.extraction.constrain import Constraint, Writer, Written
 from clario.extraction.gemma_model import Loaded, load, out_of_memory
 from clario.extraction.greedy import Free, Generator
 from clario.extraction.grounding import CONFIDENCE, read
-from clario.extraction.nearby import Nearby, nearby
+from clario.extraction.nearby import Nearby, nearby, version
 from clario.extraction.vocabulary import Vocabulary, token_bytes
 from clario.ontology.resolver import Resolver
 
@@ -51,6 +51,8 @@ class GemmaExtractor(Extractor):
     def __init__(self, resolver: Resolver, named: str, loaded: Loaded | None = None) -> None:
         super().__init__(resolver)
         self._loaded = loaded = loaded or load(named)
+        self.candidates = int(loaded.facts.get("candidates", 0))
+        self._by_rules = loaded.facts.get("assertions") == "rules"
         self._tokenizer = loaded.tokenizer
         written = token_bytes(_described(loaded.tokenizer))
         vocabulary = self._tokenizer.get_vocab()
@@ -59,11 +61,10 @@ class GemmaExtractor(Extractor):
         self._ends = [vocabulary[end]] if end in vocabulary else []
         self.constraint = Constraint(Vocabulary(written, self._ends), (n.text for n in resolver.index.names))
         self.constrained = os.environ.get(CONSTRAINED, "").strip().lower() not in {"no", "0", "false"}
-        self.candidates = int(loaded.facts.get("candidates", 0))
-        self._by_rules = loaded.facts.get("assertions") == "rules"
         self.generator = Generator(loaded.model, self._common(), self._usual())
         self.name = f"gemma:{Path(named).name if Path(named).expanduser().exists() else named}"
-        self.version = f"{loaded.version}+prompt.{self._digest()}{'' if self.constrained else '+free'}"
+        way = version(resolver, self.candidates) if self.constrained else "+free"
+        self.version = f"{loaded.version}+prompt.{self._digest()}{way}"
 
     def tokens(self, text: str) -> list[int]:
         """The prompt for a text."""

@@ -96,7 +96,7 @@ def load(named: str) -> Loaded:
         facts = _facts(adapter)
         _check_fit(model, adapter, config, facts)
         model = _joined(model, adapter, precision)
-        version = f"{_digest(adapter)}+{version}"
+        version = f"{_digest(adapter, facts)}+{version}"
     tokenizer = _tokenizer(adapter if adapter and adapter.file("tokenizer.json") else base)
     return Loaded(model.eval(), tokenizer, version, bool(facts.get("shots", adapter is None)), facts)
 
@@ -131,7 +131,21 @@ def _adapter_config(adapter: Place) -> dict[str, Any]:
 
 def _facts(adapter: Place) -> dict[str, Any]:
     path = adapter.file(FACTS)
-    return _object(path) if path else {}
+    facts = _object(path) if path else {}
+    weights, candidates = facts.get("confidence", {}), facts.get("candidates", 0)
+    if (
+        not isinstance(candidates, int)
+        or not isinstance(weights, dict)
+        or not all(map(_are_weights, weights.items()))
+    ):
+        raise ModelError(f"{path} is damaged, or of an older version; fetch or train the adapter again")
+    return facts
+
+
+def _are_weights(row: tuple[str, Any]) -> bool:
+    kind, found = row
+    wanted = {"named": 4, "other": 2}.get(kind)
+    return isinstance(found, list) and len(found) == wanted and all(isinstance(w, (int, float)) for w in found)
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -144,11 +158,13 @@ def _object(path: Path) -> dict[str, Any]:
     return record
 
 
-def _digest(adapter: Place) -> str:
+def _digest(adapter: Place, facts: dict[str, Any]) -> str:
+    """Eight digits of the adapter's weights, four of how it is read with."""
     path = adapter.file(_WEIGHTS)
     if path is None:
         raise ModelError(f"{adapter.name} has no {_WEIGHTS}; fetch or train the adapter again")
-    return sha256_of(path)[:8]
+    told = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return f"{sha256_of(path)[:8]}.{told[:4]}"
 
 
 def _precision(base: Place) -> str:

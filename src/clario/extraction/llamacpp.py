@@ -28,7 +28,7 @@ from clario.extraction.context import assertions
 from clario.extraction.grounding import CONFIDENCE, find, ground
 from clario.extraction.llama_model import find_model
 from clario.extraction.llama_process import Llama, LlamaDiedError, Settings
-from clario.extraction.nearby import Nearby, Span, nearby
+from clario.extraction.nearby import Nearby, Span, nearby, version
 from clario.extraction.parse import Answer, Proposed
 from clario.ontology.encoder import workers
 from clario.ontology.resolver import Resolver
@@ -53,6 +53,7 @@ _NAME: Final = r'root ::= [^"\\\x00-\x1f\x7f-\x9f]+ "\",\""'
 # the adapter 469832a3 told of the validation diaries, by `clario train calibrate`.
 _NAMED: Final = (-18.797, 19.9353, 10.775)
 _OTHER: Final = 0.465
+_HALF, _CHARACTER = "\ufffd", 4  # what stands for a part of a character; tokens that make a whole one
 _TYPES, _ASSERTIONS = tuple(EntityType), tuple(Assertion)
 
 
@@ -91,7 +92,7 @@ class LlamaCppExtractor(Extractor):
         super().__init__(resolver)
         self._candidates = candidates
         self.model = find_model(base, adapter)
-        self.version = self.model.version
+        self.version = self.model.version + version(resolver, candidates)
         self._settings = Settings(self.model.base, self.model.adapter, slots, CONTEXT, threads or usual_threads())
         self._may_lower = threads is None
         self._slots: SimpleQueue[int] = SimpleQueue()
@@ -177,7 +178,7 @@ class Reading:
 
     def __init__(self, llama: Llama, slot: int, text: str, shots: bool, near: Nearby | None = None) -> None:
         self.llama, self.seconds, self.requests = llama, 0.0, 0
-        self._slot, self._text, self._near = slot, text, near
+        self._slot, self._text, self._near, self._taught = slot, text, near, not shots
         self._taken = set[tuple[int, int]]()
         messages = prompt.messages(text, shots)
         self._told, self._tokens = prompt.render(messages, system_turn=False), 0
@@ -207,9 +208,9 @@ class Reading:
         return Mentions([self._surer(mention) for mention in told], told.warnings)
 
     def _surer(self, mention: Mention) -> Mention:
-        """A mention as sure as those of its kind were right."""
+        """A mention as sure as those of its kind were right; of a model that was not taught nothing is known."""
         span = mention.start, mention.end
-        if self._near is None:
+        if self._near is None or not self._taught:
             return mention
         sure = _OTHER
         if mention.name_canonical in self._near.labels(span):
@@ -262,6 +263,8 @@ class Reading:
         while len(left) > 1:
             rests = " | ".join(_literal(option[len(written) :]) for option in left)
             more = self._ask(f"root ::= {rests}", 1)
+            if not more or _HALF in more:  # a token may be a part of a character
+                more = self._ask(f"root ::= {rests}", _CHARACTER).rstrip(_HALF)
             written += more
             left = [option for option in left if option.startswith(written)]
             if not more or not left:

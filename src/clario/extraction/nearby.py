@@ -39,3 +39,10 @@ class Nearby:
 def nearby(resolver: Resolver, text: str, count: int) -> Nearby | None:
     """`Nearby`, or None where no terms are asked for or the index has no vectors of the release."""
     return Nearby(resolver, text, count) if count and resolver.meaning.file else None
+
+
+def version(resolver: Resolver, count: int) -> str:
+    """What an extractor's version says of the index that names for it; empty where none does."""
+    if not (count and resolver.meaning.file):
+        return ""
+    return f"+index.{resolver.meaning.encoder.manifest['version']}"

@@ -35,10 +35,14 @@ def calibrate(adapter: Path, predictions: Path, gold: Path) -> dict[str, Any]:
     facts = _facts(adapter / FACTS)
     if "confidence" in facts:
         raise InputError(f"{adapter / FACTS} has weights already: its confidences are no mean probabilities")
-    rows: dict[str, list[tuple[list[float], bool]]] = {NAMED: [], OTHER: []}
-    for kind, told, right in _judged(predictions, gold, int(facts.get("candidates", 0))):
+    candidates = int(facts.get("candidates", 0))
+    kinds = (NAMED, OTHER) if candidates else (OTHER,)
+    rows: dict[str, list[tuple[list[float], bool]]] = {kind: [] for kind in kinds}
+    for kind, told, right in _judged(predictions, gold, candidates):
         rows[kind].append((told, right))
-    facts["confidence"] = {kind: _weights(found) for kind, found in rows.items() if found}
+    if not all(rows.values()):
+        raise InputError(f"{predictions} tells too little of the diaries of {gold} to fit anything on")
+    facts["confidence"] = {kind: _weights(found) for kind, found in rows.items()}
     with write_atomically(adapter / FACTS) as file:
         file.write((json.dumps(facts) + "\n").encode())
     return dict(facts["confidence"])
@@ -86,7 +90,6 @@ def _weights(rows: list[tuple[list[float], bool]]) -> list[float]:
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}); name an adapter's folder") from None
-    return dict(facts)
