@@ -484,7 +484,10 @@ def test_no_port_is_open(tiny: Path, make: Make) -> None:
     assert listening() <= before
 
 
-def test_a_broken_model_is_an_error(tiny: Path, make: Make, tmp_path: Path) -> None:
+def test_a_broken_model_is_an_error(
+    tiny: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLARIO_ADAPTER", "none")
     odd = _file(tmp_path / "odd.gguf", {"general.architecture": "gemma3"}, {"token_embd.weight": (4, 4)})
     (found,) = make(odd).extract([CHEEKS])
     assert isinstance(found, ModelError)
