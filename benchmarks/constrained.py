@@ -97,10 +97,7 @@ def cost(made: GemmaExtractor, texts: Sequence[str], batch: int, limit: int) -> 
     for first in range(0, len(prompts), batch):
         asked = [ids for ids, _ in prompts[first : first + batch]]
         begun = _clocks()
-        timed = [
-            Timed(made.writer(text, limit, nearby(made.resolver, text, made.candidates)))
-            for _, text in prompts[first : first + batch]
-        ]
+        timed = [Timed(_writer(made, text, limit)) for _, text in prompts[first : first + batch]]
         made.generator.write(asked, timed)
         seconds["with"] += _clocks() - begun
         begun = _clocks()

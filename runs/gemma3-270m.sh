@@ -16,6 +16,6 @@ clario train gemma --recipe gemma3-270m --data data/corpus --lexicon data/lexico
 case " $* " in *" --smoke "*) exit ;; esac  # a model of two steps tells nothing
 export CLARIO_BASE=$base
 validation=data/corpus/validation.jsonl
-clario extract "$validation" --model "gemma:$output/adapter" --output "$output/raw.jsonl" --resume
+clario extract "$validation" --model "gemma:$output/adapter" --output "$output/raw.jsonl"
 clario train calibrate "$output/adapter" --predictions "$output/raw.jsonl" --gold "$validation"
 clario evaluate "$validation" --model "gemma:$output/adapter" --against mini --output "$output/report"

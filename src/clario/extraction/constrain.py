@@ -271,7 +271,7 @@ class Writer:
                 gates.append((child, after.kind))
                 continue
             self._found(child, after, found)
-            if not words or after.kind != _BEFORE_QUOTE:
+            if after.kind != _BEFORE_QUOTE:
                 self._walk(child, after, found, gates)
 
     def _found(self, node: int, branch: Branch, found: dict[int, int]) -> None:

@@ -7,7 +7,6 @@ values moved to where, after its padding on the left, they stand. Decoding is gr
 """
 
 import hashlib
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,9 @@ from clario.extraction.constrain import Constraint, Writer, Written
 from clario.extraction.gemma_model import Loaded, load, out_of_memory
 from clario.extraction.greedy import Free, Generator
 from clario.extraction.grounding import CONFIDENCE, read
-from clario.extraction.nearby import Nearby, nearby, version
+from clario.extraction.nearby import Nearby, evidence, nearby, version
 from clario.extraction.vocabulary import Vocabulary, token_bytes
+from clario.ontology.meaning import logistic
 from clario.ontology.resolver import Resolver
 
 LIMIT: Final = 2048
@@ -157,13 +157,9 @@ class GemmaExtractor(Extractor):
     def _confidence(self, one: Written, near: Nearby | None) -> float:
         """The mean probability of the tokens that chose, calibrated where the adapter brings weights."""
         mean = sum(one.sure) / len(one.sure) if one.sure else CONFIDENCE
-        span = one.start, one.end
-        lead = near.lead(span) if near and one.name in near.labels(span) else ()
-        weights = (self._loaded.facts.get("confidence") or {}).get("named" if lead else "other")
-        if weights:
-            kept = min(max(mean, 1e-4), 1 - 1e-4)
-            told = [1.0, math.log(kept / (1 - kept)), *lead]
-            mean = 1 / (1 + math.exp(-sum(w * x for w, x in zip(weights, told, strict=True))))
+        kind, told = evidence(mean, one.name, (one.start, one.end), near)
+        if weights := self._loaded.facts.get("confidence", {}).get(kind):
+            mean = logistic(weights, told)
         return round(min(max(mean, 0.0), 1.0), 4)
 
 

@@ -28,6 +28,8 @@ from clario.paths import sha256_of
 
 ADAPTER, BASE, PRECISION = "CLARIO_ADAPTER", "CLARIO_BASE", "CLARIO_PRECISION"
 """Variables of the environment."""
+NO_ADAPTER: Final = "none"
+"""As `CLARIO_ADAPTER`: the base reads alone, whatever adapter lies in a usual place."""
 PRECISIONS: Final = ("4bit", "bf16", "float32")
 FACTS: Final = "clario.json"
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -108,7 +110,7 @@ def _places(named: str) -> tuple[Place, Place | None, dict[str, Any]]:
     if missing:
         raise ModelError(f"there is no {named}; name a folder, a GGUF file or a hub id after 'gemma:'")
     base, adapter = (None, first) if not first.gguf and first.file(_CONFIG) else (first, None)
-    if adapter is None and others[1] not in ("", "none"):
+    if adapter is None and others[1] not in ("", NO_ADAPTER):
         adapter = Place(others[1], True)
     config = _adapter_config(adapter) if adapter else {}
     if base is None:

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from clario.errors import ModelError
 from clario.extraction import prompt
+from clario.extraction.gemma_model import NO_ADAPTER
 from clario.extraction.gguf_header import Header, read_header
 from clario.paths import aside, cache_dir, data_dir, sha256_of
 
 INSTALL: Final = "pip install 'clario[local]'"
-NO_ADAPTER: Final = "none"
 SHOTS: Final = "clario.shots"
 """Metadata key of what was trained on `prompt`: whether with its demonstrations."""
 BASE_SHA256: Final = "clario.base.sha256"

@@ -8,7 +8,6 @@ every diary stays in the cache of each slot.
 """
 
 import json
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from clario.extraction.llama_process import Llama, LlamaDiedError, Settings
 from clario.extraction.nearby import Nearby, Span, nearby, version
 from clario.extraction.parse import Answer, Proposed
 from clario.ontology.encoder import workers
+from clario.ontology.meaning import logistic
 from clario.ontology.resolver import Resolver
 
 CONTEXT: Final = 4096  # tokens a slot: the prompt 550 with demonstrations, a diary 400, the longest answer 1,600
@@ -179,7 +179,7 @@ class Reading:
     def __init__(self, llama: Llama, slot: int, text: str, shots: bool, near: Nearby | None = None) -> None:
         self.llama, self.seconds, self.requests = llama, 0.0, 0
         self._slot, self._text, self._near, self._taught = slot, text, near, not shots
-        self._taken = set[tuple[int, int]]()
+        self._taken = set[Span]()
         messages = prompt.messages(text, shots)
         self._told, self._tokens = prompt.render(messages, system_turn=False), 0
         shown = messages[-1]["content"][-len(text) :]  # without special tokens, as the model sees it
@@ -214,8 +214,7 @@ class Reading:
             return mention
         sure = _OTHER
         if mention.name_canonical in self._near.labels(span):
-            value = sum(w * x for w, x in zip(_NAMED, (1.0, *self._near.lead(span)), strict=True))
-            sure = 1 / (1 + math.exp(-value))
+            sure = logistic(_NAMED, (1.0, *self._near.lead(span)))
         return mention.model_copy(update={"confidence": round(sure * mention.confidence / CONFIDENCE, 4)})
 
     def _entity(self) -> Proposed:

@@ -22,7 +22,7 @@ from clario.extraction.union import united
 from clario.ontology.dense import Near
 from clario.ontology.encoder import FOLDER, LINKER, TAGGER, Reading, workers
 from clario.ontology.index import NameKind
-from clario.ontology.meaning import Meaning
+from clario.ontology.meaning import Meaning, logistic
 from clario.ontology.normalize import key, tokens
 from clario.ontology.resolver import Resolver
 
@@ -179,8 +179,7 @@ def features(found: Found) -> list[float]:
 
 def probability(weights: Sequence[float], found: Found) -> float:
     """The logistic function of the weighted features (Platt 1999)."""
-    value = sum(w * x for w, x in zip(weights, features(found), strict=True))
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
+    return logistic(weights, features(found))
 
 
 def viterbi(scores: "Floats", moves: "Floats") -> list[int]:

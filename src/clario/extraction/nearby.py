@@ -1,8 +1,11 @@
 """The terms that the dense index finds nearest to quotes of a text, for models that know few terms themselves."""
 
+import math
+
 from clario.ontology.dense import Near
 from clario.ontology.resolver import Resolver
 
+NAMED, OTHER = "named", "other"
 Span = tuple[int, int]
 
 
@@ -34,6 +37,19 @@ class Nearby:
         """The score of the best term, and its lead over the next."""
         best, second = (near.score for near in (*self.near(span), Near("", 0.0), Near("", 0.0))[:2])
         return best, best - second
+
+
+def evidence(sure: float, name: str, span: Span, near: Nearby | None) -> tuple[str, list[float]]:
+    """What the confidence of an entity is told from: its kind, `NAMED` by a candidate or `OTHER`, and features.
+
+    Args:
+        sure: the mean probability of the tokens that chose.
+    """
+    kept = min(max(sure, 1e-4), 1 - 1e-4)
+    told = [1.0, math.log(kept / (1 - kept))]
+    if near is None or name not in near.labels(span):
+        return OTHER, told
+    return NAMED, [*told, *near.lead(span)]
 
 
 def nearby(resolver: Resolver, text: str, count: int) -> Nearby | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from clario.errors import ModelError
 from clario.ontology import dense
@@ -19,8 +19,17 @@ from clario.ontology.dense import Near, TermVectors
 from clario.ontology.encoder import FOLDER, LINKER, Encoder
 from clario.ontology.index import PHENOTYPIC_ABNORMALITY, Index
 
+if TYPE_CHECKING:
+    from clario.ontology.encoder import Floats
+
 LONGEST = 300  # code points; what is longer is a text, not a phrase
 _DENIAL = re.compile(r"\s*(?:no|not|without|never|denie[sd])\s+(?:(?:any|had|have|having|got)\s+)*", re.IGNORECASE)
+
+
+def logistic(weights: Sequence[float], told: Sequence[float]) -> float:
+    """The logistic function of weighted features, by which all confidences are told (Platt 1999)."""
+    value = sum(w * x for w, x in zip(weights, told, strict=True))
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
 
 
 class Setting(NamedTuple):
@@ -44,8 +53,7 @@ class Setting(NamedTuple):
     def probability(self, score: float, lead: float) -> float:
         """That a term is right which has this score and this lead (less than 0 where another is better)."""
         one, by_score, by_lead = self.weights
-        value = one + by_score * score + by_lead * lead
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
+        return logistic((one, by_score, by_lead), (1.0, score, lead))
 
     def likely(self, near: Sequence[Near]) -> list[Near]:
         """Terms, the nearest first, with probabilities for scores."""
@@ -127,8 +135,12 @@ class Meaning:
         vectors = self.encoder.phrases([words] if says else [])
         if not vectors.any():
             return []
-        (near,) = self.vectors.nearest(vectors, max(count, 2) + 1)
-        return [one for one in near if one.hpo_id != PHENOTYPIC_ABNORMALITY][: max(count, 2)]
+        return self.nearest_to(vectors, max(count, 2))
+
+    def nearest_to(self, vectors: "Floats", count: int) -> list[Near]:
+        """The best terms below Phenotypic abnormality of a query [1, dimensions]."""
+        (near,) = self.vectors.nearest(vectors, count + 1)
+        return [one for one in near if one.hpo_id != PHENOTYPIC_ABNORMALITY][:count]
 
     def within(self, text: str) -> "Within":
         """Gives the terms nearest to parts of a text.
@@ -166,8 +178,7 @@ class Within:
         if self._states is None or first >= last:
             return []
         vectors = self._meaning.encoder.mentions(self._states, self._reading, [(first, last)])
-        (near,) = self._meaning.vectors.nearest(vectors, count + 1)
-        return [one for one in near if one.hpo_id != PHENOTYPIC_ABNORMALITY][:count]
+        return self._meaning.nearest_to(vectors, count)
 
     def _pieces(self, start: int, end: int) -> tuple[int, int]:
         """The first word piece that reaches into a part of the text, and the one after the last."""

@@ -1,7 +1,6 @@
 """What an adapter's confidences are told from, fitted on diaries that it did not learn; see `gemma_model`."""
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ from clario.corpus import dataset
 from clario.entities import Entity, EntityType, Extraction
 from clario.errors import InputError
 from clario.extraction.gemma_model import FACTS
-from clario.extraction.nearby import Nearby, nearby
+from clario.extraction.nearby import NAMED, OTHER, evidence, nearby
 from clario.ontology import release as releases
 from clario.ontology.resolver import Resolver
 from clario.paths import write_atomically
 from clario.training.calibration import aligned
 from clario.training.logistic import fitted
-
-NAMED, OTHER = "named", "other"
 
 
 def calibrate(adapter: Path, predictions: Path, gold: Path) -> dict[str, Any]:
@@ -55,7 +52,8 @@ def _judged(predictions: Path, gold: Path, candidates: int) -> Iterator[tuple[st
         near, told = nearby(resolver, diary.text, candidates), found.get(diary.id, ())
         pairs = aligned([entity.model_dump() for entity in diary.entities], told)
         for place, one in enumerate(told):
-            yield (*_features(one, near), _is_right(one, pairs.get(place)))
+            features = evidence(one.confidence, one.name_canonical, (one.start, one.end), near)
+            yield (*features, _is_right(one, pairs.get(place)))
 
 
 def _is_right(one: Entity, gold: dict[str, Any] | None) -> bool:
@@ -64,14 +62,6 @@ def _is_right(one: Entity, gold: dict[str, Any] | None) -> bool:
     if one.type not in (EntityType.SYMPTOM, EntityType.LAB_MARKER) or one.hpo_id == gold["hpo_id"]:
         return True
     return one.hpo_id in gold["alt_ids"]
-
-
-def _features(one: Entity, near: Nearby | None) -> tuple[str, list[float]]:
-    sure = min(max(one.confidence, 1e-4), 1 - 1e-4)
-    told, span = [1.0, math.log(sure / (1 - sure))], (one.start, one.end)
-    if near is None or one.name_canonical not in near.labels(span):
-        return OTHER, told
-    return NAMED, [*told, *near.lead(span)]
 
 
 def _read(path: Path) -> dict[str, tuple[Entity, ...]]:

@@ -1,4 +1,4 @@
-"""Logistic regression, by which all confidences of `mini` are fitted."""
+"""Logistic regression, by which all confidences are fitted."""
 
 import numpy as np
 from numpy.typing import NDArray
